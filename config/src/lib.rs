@@ -1,0 +1,5 @@
+//! config.xml, parsed into [`Settings`], every fault at once.
+
+pub mod settings;
+
+pub use settings::*;

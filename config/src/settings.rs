@@ -1,0 +1,186 @@
+//! What config.xml means, resolved: inner types that cannot be wrong.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::{ClientName, Rule};
+use zeroize::Zeroizing;
+
+/// A text that no log, error or debug output shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Keeps `text`; it is wiped when dropped.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text itself, for whoever has to send it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Where a secret comes from. Resolved only by the program that needs it (see `secret.rs`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// It stands in config.xml.
+    Inline(Secret),
+    /// The first line of a file.
+    File(PathBuf),
+    /// The first line that a command prints; run by `/bin/sh -c`.
+    Command(String),
+}
+
+/// Everything config.xml says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The file.
+    pub file: PathBuf,
+    /// Where things are stored.
+    pub storage: StorageUrl,
+    /// `collector-every`, where it is said.
+    pub collector_every: Option<Duration>,
+    /// `alerter-every`, where it is said.
+    pub alerter_every: Option<Duration>,
+    /// How mail goes out; `None`: the local sendmail if there is one.
+    pub mail: Option<Mail>,
+    /// `concurrency` of the defaults.
+    pub concurrency: usize,
+    /// The clients that are enabled, in the order of the file.
+    pub clients: Vec<Client>,
+}
+
+/// Where things are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageUrl {
+    /// `sqlite:///path`
+    Sqlite(PathBuf),
+}
+
+impl StorageUrl {
+    /// The directory for what lives beside the storage: locks, the master key, the product's own known_hosts.
+    pub fn state_dir(&self) -> PathBuf {
+        match self {
+            Self::Sqlite(path) => path.parent().map(PathBuf::from).unwrap_or_default(),
+        }
+    }
+}
+
+/// `<mail>`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// The way out.
+    pub transport: Transport,
+    /// The sender's address.
+    pub from: String,
+    /// Who hears of the product's own trouble, and of clients that name no receiver.
+    pub admin: Vec<String>,
+}
+
+/// How mail goes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// A mail server.
+    Smtp(Smtp),
+    /// The program of that path (`/usr/sbin/sendmail`).
+    Sendmail(PathBuf),
+    /// Files `*.eml` in that directory.
+    Directory(PathBuf),
+}
+
+/// A mail server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Smtp {
+    /// Its name or address.
+    pub host: String,
+    /// Its port; by default 587 for STARTTLS, 465 for TLS, 25 without.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: Tls,
+    /// Who logs in, and with what.
+    pub login: Option<(String, SecretSource)>,
+    /// Certificates (PEM) to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How a connection to a mail server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// STARTTLS, required (RFC 3207).
+    StartTls,
+    /// TLS from the first byte (RFC 8314).
+    Tls,
+    /// None: to loopback addresses only.
+    None,
+}
+
+/// `<client>`, with everything that it inherits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Client {
+    /// Its name.
+    pub name: ClientName,
+    /// Where it is written: `config.xml:12`.
+    pub source: String,
+    /// How to reach it.
+    pub connection: Connection,
+    /// Directories on the client for probe and spool, tried in order; relative ones start at the login's home.
+    pub remote_dirs: Vec<String>,
+    /// The deadline of one collection.
+    pub timeout: Duration,
+    /// Its groups, for `--only @group`.
+    pub groups: BTreeSet<String>,
+    /// Its rules, resolved, receivers included. The implicit rules `unreachable` and `host-key-changed` are among them.
+    pub rules: Vec<Rule>,
+}
+
+/// How to reach a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// This machine, without SSH.
+    Local,
+    /// SSH.
+    Ssh(Box<Ssh>),
+}
+
+/// How to log in by SSH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ssh {
+    /// Name, IPv4 or IPv6 (without brackets).
+    pub address: String,
+    /// TCP port.
+    pub port: u16,
+    /// Login name; the running user's where none is given.
+    pub username: String,
+    /// `password*`, where given: tried after the keys.
+    pub password: Option<SecretSource>,
+    /// `identity-file`s, tried in order.
+    pub identity_files: Vec<PathBuf>,
+    /// `passphrase-*` of the identity files.
+    pub passphrase: Option<SecretSource>,
+    /// `identity-agent`: the agent's socket. Where neither password nor key is given, `SSH_AUTH_SOCK`, then the
+    /// user's default keys (`~/.ssh/id_ed25519`, `id_ecdsa`, `id_rsa`) serve.
+    pub identity_agent: Option<PathBuf>,
+    /// `host-key`: what the server must show. Pins as OpenSSH writes them: `ssh-ed25519 AAAA...` or `SHA256:...`.
+    pub host_keys: Vec<HostKeyPin>,
+    /// `known-hosts`: read instead of the user's and the system's, beside the product's own.
+    pub known_hosts: Vec<PathBuf>,
+}
+
+/// A pinned host key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostKeyPin {
+    /// The key itself: algorithm name and decoded blob.
+    Key(String, Vec<u8>),
+    /// SHA-256 of its blob.
+    Fingerprint([u8; 32]),
+}

@@ -1,0 +1,26 @@
+//! The words of Fleet Health as types, and the wire form of what a client reports. No I/O happens here.
+//!
+//! Everything else in the workspace speaks in these types: the probe fills a [`Record`], the collector stamps it,
+//! the stores keep it, the alerter folds it into [`AlertState`]s.
+
+pub mod alert;
+pub mod client;
+pub mod exit;
+pub mod labels;
+pub mod metric;
+pub mod outcome;
+pub mod record;
+pub mod rule;
+pub mod text;
+pub mod time;
+pub mod wire;
+
+pub use alert::{AlertKey, AlertState, Episode, EpisodeEnd, EpisodeId, Fact, FactId, Reason};
+pub use client::{ClientName, ClientUid, SpoolId};
+pub use exit::Exit;
+pub use labels::Labels;
+pub use metric::{Metric, Unit};
+pub use outcome::{Outcome, Phase};
+pub use record::{Body, Clock, Evidence, Gap, Host, Process, ReaderOutcome, Record, Report, Sample};
+pub use rule::{Hold, Operator, Pattern, Rule, RuleId, Severity, Threshold};
+pub use time::Timestamp;

@@ -1,0 +1,309 @@
+//! The metrics that this version knows, with their units and kinds.
+
+use std::fmt;
+
+/// What a value is counted in. Base units only: bytes and seconds, never kilobytes or minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// 0 to 100.
+    Percent,
+    /// Bytes.
+    Bytes,
+    /// Bytes per second.
+    BytesPerSecond,
+    /// Events per second.
+    PerSecond,
+    /// Seconds.
+    Seconds,
+    /// A number of things, or a ratio such as a load.
+    Count,
+    /// 0 (no) or 1 (yes).
+    Flag,
+}
+
+impl Unit {
+    /// `value` as a person reads it: `93 %`, `4.2 GiB`, `3 d 4 h`.
+    pub fn show(self, value: f64) -> String {
+        match self {
+            Self::Percent => format!("{} %", trimmed(value, 1)),
+            Self::Bytes => bytes(value),
+            Self::BytesPerSecond => format!("{}/s", bytes(value)),
+            Self::PerSecond => format!("{}/s", trimmed(value, 2)),
+            Self::Seconds => seconds(value),
+            Self::Count => trimmed(value, 2),
+            Self::Flag => if value == 0.0 { "no" } else { "yes" }.to_owned(),
+        }
+    }
+}
+
+fn trimmed(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+fn bytes(value: f64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut value, mut unit) = (value, 0);
+    while value.abs() >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{} {}", trimmed(value, usize::from(unit > 0)), UNITS[unit])
+}
+
+fn seconds(value: f64) -> String {
+    let sign = if value < 0.0 { "-" } else { "" };
+    let value = value.abs();
+    let whole = value.round() as u64;
+    let text = match whole {
+        0..60 => format!("{} s", trimmed(value, 1)),
+        60..3600 => pair(whole, 60, "min", 1, "s"),
+        3600..86_400 => pair(whole, 3600, "h", 60, "min"),
+        _ => pair(whole, 86_400, "d", 3600, "h"),
+    };
+    format!("{sign}{text}")
+}
+
+fn pair(value: u64, large: u64, large_name: &str, small: u64, small_name: &str) -> String {
+    match value % large / small {
+        0 => format!("{} {large_name}", value / large),
+        rest => format!("{} {large_name} {rest} {small_name}", value / large),
+    }
+}
+
+/// One metric that this version knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its plain name: what a report and a rule's `type` say.
+    pub name: &'static str,
+    /// What its values are counted in.
+    pub unit: Unit,
+    /// The label that tells its series apart (`mount`, `interface`), or `""` where a client has one series of it.
+    pub object: &'static str,
+    /// What it says, in one line for docs and mails.
+    pub help: &'static str,
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+const fn metric(name: &'static str, unit: Unit, object: &'static str, help: &'static str) -> Metric {
+    Metric {
+        name,
+        unit,
+        object,
+        help,
+    }
+}
+
+/// Every metric of this version, in the order in which people are shown them.
+pub const METRICS: &[Metric] = &[
+    metric(
+        "cpu",
+        Unit::Percent,
+        "",
+        "time that all cores together were busy since the last report",
+    ),
+    metric(
+        "cpu-user",
+        Unit::Percent,
+        "",
+        "time spent in programs (user and nice)",
+    ),
+    metric(
+        "cpu-system",
+        Unit::Percent,
+        "",
+        "time spent in the kernel (system, irq and softirq)",
+    ),
+    metric("iowait", Unit::Percent, "", "time idle while waiting for disks"),
+    metric(
+        "steal",
+        Unit::Percent,
+        "",
+        "time that the hypervisor gave to others",
+    ),
+    metric(
+        "cpu-busiest-core",
+        Unit::Percent,
+        "",
+        "time that the busiest core was busy",
+    ),
+    metric("cores", Unit::Count, "", "cores that are online"),
+    metric("load", Unit::Count, "", "load average over 1 minute"),
+    metric("load5", Unit::Count, "", "load average over 5 minutes"),
+    metric("load15", Unit::Count, "", "load average over 15 minutes"),
+    metric(
+        "load-per-core",
+        Unit::Count,
+        "",
+        "load average over 5 minutes, divided by the cores",
+    ),
+    metric(
+        "memory",
+        Unit::Percent,
+        "",
+        "memory that is not available: 100 - MemAvailable / MemTotal",
+    ),
+    metric(
+        "memory-available",
+        Unit::Bytes,
+        "",
+        "memory that programs can still get without swapping",
+    ),
+    metric("memory-total", Unit::Bytes, "", "memory that the kernel manages"),
+    metric("swap", Unit::Percent, "", "swap space in use"),
+    metric("swap-total", Unit::Bytes, "", "size of all swap space"),
+    metric(
+        "swap-in",
+        Unit::BytesPerSecond,
+        "",
+        "read back from swap since the last report",
+    ),
+    metric(
+        "swap-out",
+        Unit::BytesPerSecond,
+        "",
+        "written to swap since the last report",
+    ),
+    metric(
+        "disk",
+        Unit::Percent,
+        "mount",
+        "space in use, as df counts it for ordinary users",
+    ),
+    metric(
+        "disk-free",
+        Unit::Bytes,
+        "mount",
+        "space that ordinary users can still fill",
+    ),
+    metric("disk-total", Unit::Bytes, "mount", "size of the file system"),
+    metric("inodes", Unit::Percent, "mount", "inodes in use"),
+    metric(
+        "read-only",
+        Unit::Flag,
+        "mount",
+        "whether the file system is mounted read-only",
+    ),
+    metric(
+        "mount-stuck",
+        Unit::Flag,
+        "mount",
+        "whether the file system did not answer in time",
+    ),
+    metric(
+        "network-in",
+        Unit::BytesPerSecond,
+        "interface",
+        "bytes received since the last report",
+    ),
+    metric(
+        "network-out",
+        Unit::BytesPerSecond,
+        "interface",
+        "bytes sent since the last report",
+    ),
+    metric(
+        "network-errors",
+        Unit::Percent,
+        "interface",
+        "packets with errors or dropped since the last report",
+    ),
+    metric(
+        "network-up",
+        Unit::Flag,
+        "interface",
+        "whether the interface has a carrier",
+    ),
+    metric(
+        "network-speed",
+        Unit::BytesPerSecond,
+        "interface",
+        "speed that the interface has negotiated",
+    ),
+    metric("processes", Unit::Count, "", "processes"),
+    metric(
+        "processes-running",
+        Unit::Count,
+        "",
+        "processes on a core or ready for one",
+    ),
+    metric(
+        "processes-blocked",
+        Unit::Count,
+        "",
+        "processes in uninterruptible sleep",
+    ),
+    metric(
+        "processes-zombie",
+        Unit::Count,
+        "",
+        "processes that ended and were not waited for",
+    ),
+    metric("fds", Unit::Percent, "", "file descriptors in use of fs.file-max"),
+    metric("uptime", Unit::Seconds, "", "time since the machine booted"),
+    metric(
+        "clock-offset",
+        Unit::Seconds,
+        "",
+        "the client's clock less the collector's",
+    ),
+    metric(
+        "probe-cpu",
+        Unit::Seconds,
+        "",
+        "processor time that the probe's own run cost",
+    ),
+];
+
+/// The metric of that name, where this version knows it.
+pub fn find(name: &str) -> Option<&'static Metric> {
+    METRICS.iter().find(|metric| metric.name == name)
+}
+
+/// The unit of the metric called `name`; an unknown metric is a [`Unit::Count`].
+pub fn unit(name: &str) -> Unit {
+    find(name).map_or(Unit::Count, |metric| metric.unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_read_well() {
+        for (unit, value, text) in [
+            (Unit::Percent, 93.04, "93 %"),
+            (Unit::Percent, 93.25, "93.2 %"),
+            (Unit::Bytes, 512.0, "512 B"),
+            (Unit::Bytes, 4.5 * 1024.0 * 1024.0 * 1024.0, "4.5 GiB"),
+            (Unit::BytesPerSecond, 1024.0, "1 KiB/s"),
+            (Unit::Seconds, 0.04, "0 s"),
+            (Unit::Seconds, 61.0, "1 min 1 s"),
+            (Unit::Seconds, 7200.0, "2 h"),
+            (Unit::Seconds, -90_000.0, "-1 d 1 h"),
+            (Unit::Count, 1.5, "1.5"),
+            (Unit::Count, 10.0, "10"),
+            (Unit::Flag, 1.0, "yes"),
+        ] {
+            assert_eq!(unit.show(value), text);
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = METRICS.iter().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,286 @@
+//! How an attempt to collect from a client ended.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The stage of a collection that was under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Starting the worker and reading the credential.
+    Start,
+    /// Resolving the address.
+    Dns,
+    /// Opening the TCP connection.
+    Connect,
+    /// Key exchange and host key.
+    Handshake,
+    /// Proving who we are.
+    Auth,
+    /// Running the probe and fetching its records.
+    Exec,
+    /// Sending the probe to a client that does not have it.
+    Upload,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Handshake => "handshake",
+            Self::Auth => "auth",
+            Self::Exec => "exec",
+            Self::Upload => "upload",
+        })
+    }
+}
+
+/// How one attempt on one client ended. The texts in it are escaped and bounded where they are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// All records of the spool (or as many as one run takes) were fetched.
+    Collected,
+    /// The name has no address.
+    Dns {
+        /// What the resolver said.
+        detail: String,
+    },
+    /// Nothing listens at the address, or a firewall says no.
+    Refused {
+        /// What the system said.
+        detail: String,
+    },
+    /// A phase used up its time.
+    Timeout {
+        /// The phase.
+        phase: Phase,
+    },
+    /// The connection ended before its time.
+    Disconnected {
+        /// The phase.
+        phase: Phase,
+        /// What the library said.
+        detail: String,
+    },
+    /// No known_hosts line and no pin tells the server's key.
+    HostKeyUnknown {
+        /// The offered key as OpenSSH shows it: `ssh-ed25519 SHA256:...`.
+        offered: String,
+    },
+    /// The server's key is not the known one, or is revoked: a security event.
+    HostKeyChanged {
+        /// The offered key.
+        offered: String,
+        /// Where the expected key is written down, or that the offered one is revoked.
+        expected: String,
+    },
+    /// The server accepts no credential that config.xml gives.
+    AuthRefused {
+        /// What was tried, and what the server would take.
+        detail: String,
+    },
+    /// A password file, key file, passphrase or agent could not be used; nothing was sent to the client.
+    Credential {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Client and server share no algorithm.
+    NoCommonAlgorithm {
+        /// What each side offers.
+        detail: String,
+    },
+    /// The login shell printed more before the probe's first frame than can be skipped.
+    ShellNoise {
+        /// How it began.
+        detail: String,
+    },
+    /// No directory of `remote-dir` can hold and run the probe.
+    NoExec {
+        /// What the client said.
+        detail: String,
+    },
+    /// There is no probe for the client's platform.
+    WrongPlatform {
+        /// What `uname -sm` said.
+        uname: String,
+    },
+    /// The client's disk has no room for the probe or its spool.
+    NoSpace {
+        /// What the client said.
+        detail: String,
+    },
+    /// The probe said that it failed, or ended without its end marker.
+    ProbeFailed {
+        /// What it said.
+        detail: String,
+    },
+    /// The client sent more than is accepted.
+    TooLarge {
+        /// What was too large.
+        detail: String,
+    },
+    /// The client sent what is not of the protocol.
+    Malformed {
+        /// What was wrong.
+        detail: String,
+    },
+    /// Records came that this collector has no key for; they stay at the client.
+    Undecryptable {
+        /// The key id.
+        detail: String,
+    },
+    /// Everything was fetched; some records would not open or decode and were set aside.
+    Quarantined {
+        /// How many.
+        count: u32,
+        /// The first fault.
+        detail: String,
+    },
+    /// The run ended before the client's turn.
+    NotReached,
+    /// The worker died of something else.
+    WorkerFailed {
+        /// Its exit status or signal.
+        detail: String,
+    },
+}
+
+impl Outcome {
+    /// The outcome's name, in the field's kebab-case as `--json` gives it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Collected => "collected",
+            Self::Dns { .. } => "dns",
+            Self::Refused { .. } => "refused",
+            Self::Timeout { .. } => "timeout",
+            Self::Disconnected { .. } => "disconnected",
+            Self::HostKeyUnknown { .. } => "host-key-unknown",
+            Self::HostKeyChanged { .. } => "host-key-changed",
+            Self::AuthRefused { .. } => "auth-refused",
+            Self::Credential { .. } => "credential",
+            Self::NoCommonAlgorithm { .. } => "no-common-algorithm",
+            Self::ShellNoise { .. } => "shell-noise",
+            Self::NoExec { .. } => "no-exec",
+            Self::WrongPlatform { .. } => "wrong-platform",
+            Self::NoSpace { .. } => "no-space",
+            Self::ProbeFailed { .. } => "probe-failed",
+            Self::TooLarge { .. } => "too-large",
+            Self::Malformed { .. } => "malformed",
+            Self::Undecryptable { .. } => "undecryptable",
+            Self::Quarantined { .. } => "quarantined",
+            Self::NotReached => "not-reached",
+            Self::WorkerFailed { .. } => "worker-failed",
+        }
+    }
+
+    /// Whether the client was talked to and its records were fetched.
+    pub fn is_collected(&self) -> bool {
+        matches!(self, Self::Collected | Self::Quarantined { .. })
+    }
+
+    /// Whether this counts for the alert `unreachable`: every failure but [`Self::NotReached`], which says
+    /// nothing of the client, and [`Self::HostKeyChanged`], which has an alert of its own.
+    pub fn is_unreachable(&self) -> bool {
+        !self.is_collected() && !matches!(self, Self::NotReached | Self::HostKeyChanged { .. })
+    }
+
+    /// Whether another try within the same run may help: failures that pass by themselves, never authentication.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Disconnected {
+                phase: Phase::Connect | Phase::Handshake,
+                ..
+            }
+        )
+    }
+
+    /// What went wrong, for people. Empty for [`Self::Collected`].
+    pub fn message(&self) -> String {
+        match self {
+            Self::Collected => String::new(),
+            Self::Dns { detail } => format!("the address does not resolve: {detail}"),
+            Self::Refused { detail } => format!("the connection was refused: {detail}"),
+            Self::Timeout { phase } => format!("no answer in time ({phase})"),
+            Self::Disconnected { phase, detail } => format!("the connection broke ({phase}): {detail}"),
+            Self::HostKeyUnknown { offered } => format!("the host key is not known: {offered}"),
+            Self::HostKeyChanged { offered, expected } => {
+                format!("THE HOST KEY HAS CHANGED: offered {offered}, expected {expected}")
+            }
+            Self::AuthRefused { detail } => format!("the login was refused: {detail}"),
+            Self::Credential { detail } => format!("the credential cannot be used: {detail}"),
+            Self::NoCommonAlgorithm { detail } => format!("no common algorithm: {detail}"),
+            Self::ShellNoise { detail } => format!("the login shell prints too much: {detail}"),
+            Self::NoExec { detail } => format!("the probe cannot run there: {detail}"),
+            Self::WrongPlatform { uname } => format!("there is no probe for {uname}"),
+            Self::NoSpace { detail } => format!("no space on the client: {detail}"),
+            Self::ProbeFailed { detail } => format!("the probe failed: {detail}"),
+            Self::TooLarge { detail } => format!("the client sent too much: {detail}"),
+            Self::Malformed { detail } => format!("the client sent what is not of the protocol: {detail}"),
+            Self::Undecryptable { detail } => {
+                format!("records are sealed to a key that is not here: {detail}")
+            }
+            Self::Quarantined { count, detail } => format!("{count} records were set aside: {detail}"),
+            Self::NotReached => "the run ended before this client's turn".to_owned(),
+            Self::WorkerFailed { detail } => format!("the worker process failed: {detail}"),
+        }
+    }
+
+    /// What to do about it, for people. Empty where nothing is to be done.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Collected => "",
+            Self::Dns { .. } => "check the client's ip in config.xml and the name server",
+            Self::Refused { .. } => "check that sshd runs there and listens on that port",
+            Self::Timeout { phase: Phase::Dns } => "check the name server",
+            Self::Timeout {
+                phase: Phase::Connect,
+            } => "check that the machine is up and the port is not filtered",
+            Self::Timeout { phase: Phase::Upload } => {
+                "check the network's speed, or raise the client's timeout"
+            }
+            Self::Timeout { .. } => "log in by hand and see what is slow, or raise the client's timeout",
+            Self::Disconnected { .. } => {
+                "look at sshd's log on the client (MaxStartups, penalties, a firewall)"
+            }
+            Self::HostKeyUnknown { .. } => {
+                "compare the fingerprint with the machine's own, then run: fleet-collector trust NAME"
+            }
+            Self::HostKeyChanged { .. } => {
+                "if the machine was not reinstalled, someone may be in between; else remove the old line \
+                 from known_hosts and run: fleet-collector trust NAME"
+            }
+            Self::AuthRefused { .. } => {
+                "check username, password or key in config.xml, and authorized_keys there"
+            }
+            Self::Credential { .. } => {
+                "mend the file, command or agent that config.xml names for this client"
+            }
+            Self::NoCommonAlgorithm { .. } => {
+                "update the server's OpenSSH, or allow a modern algorithm there"
+            }
+            Self::ShellNoise { .. } => {
+                "let the user's shell start files print nothing for non-interactive logins"
+            }
+            Self::NoExec { .. } => "set remote-dir to a directory of that user's that is not mounted noexec",
+            Self::WrongPlatform { .. } => "disable the client, or build a probe for that platform",
+            Self::NoSpace { .. } => "free space there, or set remote-dir to another file system",
+            Self::ProbeFailed { .. } => "run the probe there by hand with --print and see what it says",
+            Self::TooLarge { .. } | Self::Malformed { .. } => {
+                "the client or its probe is broken or hostile: remove its fleet-health directory, else take it out"
+            }
+            Self::Undecryptable { .. } => {
+                "restore the database or master key that these records were sealed for"
+            }
+            Self::Quarantined { .. } => "look at the quarantine: fleet-alerter status",
+            Self::NotReached => "give the run more time (collector-every) or more concurrency",
+            Self::WorkerFailed { .. } => {
+                "see the collector's -v output; memory and process limits are the usual cause"
+            }
+        }
+    }
+}
