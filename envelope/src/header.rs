@@ -43,12 +43,7 @@ pub fn split(envelope: &[u8]) -> Result<(Header, &[u8]), String> {
         return Err(format!("an envelope of version {}", head[0]));
     }
     let mut parts = (&head[1..], [0; 4], [0; 16], [0; 16], [0; 8]);
-    for part in [
-        &mut parts.1[..],
-        &mut parts.2[..],
-        &mut parts.3[..],
-        &mut parts.4[..],
-    ] {
+    for part in [&mut parts.1[..], &mut parts.2[..], &mut parts.3[..], &mut parts.4[..]] {
         let (front, back) = parts.0.split_at(part.len());
         part.copy_from_slice(front);
         parts.0 = back;

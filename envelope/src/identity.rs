@@ -83,10 +83,7 @@ impl Identity {
     /// The public half.
     pub fn recipient(&self) -> Recipient {
         let public_key = X25519HkdfSha256::sk_to_pk(&self.private_key).to_bytes().into();
-        Recipient {
-            key_id: self.key_id,
-            public_key,
-        }
+        Recipient { key_id: self.key_id, public_key }
     }
 }
 
@@ -94,9 +91,7 @@ impl Identity {
 pub fn open(identities: &[Identity], envelope: &[u8]) -> Result<(Header, Vec<u8>), OpenError> {
     let (header, rest) = split(envelope).map_err(OpenError::Malformed)?;
     let Some((enc, ciphertext)) = rest.split_first_chunk::<ENC>() else {
-        return Err(OpenError::Malformed(
-            "an envelope without its encapsulated key".to_owned(),
-        ));
+        return Err(OpenError::Malformed("an envelope without its encapsulated key".to_owned()));
     };
     let identity = identities
         .iter()
@@ -133,10 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn hex(text: &str) -> Vec<u8> {
-        (0..text.len())
-            .step_by(2)
-            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-            .collect()
+        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
     }
 
     /// RFC 9180, appendix A.2.1: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305, base mode, sequence 0.
@@ -158,14 +150,7 @@ mod tests {
     fn opening_agrees_with_rfc_9180() {
         let key = PrivateKey::from_bytes(&hex(vector::SK_R)).unwrap();
         let enc = hex(vector::ENC).try_into().unwrap();
-        let opened = open_base(
-            &key,
-            &enc,
-            &hex(vector::INFO),
-            &hex(vector::AAD),
-            &hex(vector::CT),
-        )
-        .unwrap();
+        let opened = open_base(&key, &enc, &hex(vector::INFO), &hex(vector::AAD), &hex(vector::CT)).unwrap();
         assert_eq!(opened, hex(vector::PT));
     }
 
@@ -217,27 +202,16 @@ mod tests {
     }
 
     fn header(key_id: u32) -> Header {
-        Header {
-            key_id,
-            client: ClientUid([1; 16]),
-            spool: SpoolId([2; 16]),
-            sequence: 3,
-        }
+        Header { key_id, client: ClientUid([1; 16]), spool: SpoolId([2; 16]), sequence: 3 }
     }
 
     #[test]
     fn what_is_sealed_opens_with_its_key_alone() {
         let (mine, other) = (Identity::generate(7), Identity::generate(7));
         let envelope = crate::seal(&mine.recipient(), &header(7), b"text").unwrap();
-        assert_eq!(
-            open(std::slice::from_ref(&mine), &envelope),
-            Ok((header(7), b"text".to_vec()))
-        );
+        assert_eq!(open(std::slice::from_ref(&mine), &envelope), Ok((header(7), b"text".to_vec())));
         assert_eq!(open(&[other], &envelope), Err(OpenError::Refused));
-        assert_eq!(
-            open(&[Identity::generate(8)], &envelope),
-            Err(OpenError::UnknownKey(7))
-        );
+        assert_eq!(open(&[Identity::generate(8)], &envelope), Err(OpenError::UnknownKey(7)));
         assert_eq!(format!("{mine:?}"), "Identity(7)");
     }
 

@@ -43,11 +43,7 @@ impl fmt::Display for MasterKeyError {
         match self {
             Self::Io(path, error) => write!(f, "master key {}: {error}", path.display()),
             Self::Exposed(path) => {
-                write!(
-                    f,
-                    "master key {0}: others can read it; run: chmod 600 {0}",
-                    path.display()
-                )
+                write!(f, "master key {0}: others can read it; run: chmod 600 {0}", path.display())
             }
             Self::Malformed(path) => write!(
                 f,
@@ -89,9 +85,7 @@ impl MasterKey {
         let mut bytes = Zeroizing::new(Vec::with_capacity(33));
         file.take(33).read_to_end(&mut bytes).map_err(io)?;
         let malformed = |_| MasterKeyError::Malformed(path.to_owned());
-        Ok(Self(LessSafeKey::new(
-            UnboundKey::new(&CHACHA20_POLY1305, &bytes).map_err(malformed)?,
-        )))
+        Ok(Self(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &bytes).map_err(malformed)?)))
     }
 
     /// The private key of `identity`, sealed: `nonce | ciphertext`, bound to the client and the key id.
@@ -100,9 +94,7 @@ impl MasterKey {
     /// Where the system gives no random numbers.
     pub fn seal(&self, identity: &Identity, client: ClientUid) -> Vec<u8> {
         let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new()
-            .fill(&mut nonce)
-            .expect("the system gives random numbers");
+        SystemRandom::new().fill(&mut nonce).expect("the system gives random numbers");
         let mut sealed = identity.to_bytes().to_vec();
         self.0
             .seal_in_place_append_tag(
@@ -132,11 +124,7 @@ impl MasterKey {
             .map_err(|_| refused())?;
         let bytes = Zeroizing::new(<[u8; 32]>::try_from(&*opened).map_err(|_| refused())?);
         let identity = Identity::from_bytes(key_id, &bytes).map_err(|_| refused())?;
-        if identity.recipient().public_key == *public_key {
-            Ok(identity)
-        } else {
-            Err(refused())
-        }
+        if identity.recipient().public_key == *public_key { Ok(identity) } else { Err(refused()) }
     }
 }
 
@@ -152,20 +140,11 @@ fn associated(key_id: u32, client: ClientUid) -> [u8; 20] {
 fn create(path: &Path) -> Result<(), MasterKeyError> {
     let io = |error| MasterKeyError::Io(path.to_owned(), error);
     let mut key = Zeroizing::new([0; 32]);
-    SystemRandom::new()
-        .fill(&mut *key)
-        .map_err(|_| MasterKeyError::NoRandom)?;
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    SystemRandom::new().fill(&mut *key).map_err(|_| MasterKeyError::NoRandom)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = directory.join(format!(".master.key.{}", std::process::id()));
     let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(&*key)?;
         file.sync_all()?;
         match std::fs::hard_link(&temporary, path) {
@@ -196,24 +175,10 @@ mod tests {
         let opened = again.open(3, &public, client, &sealed).unwrap();
         assert_eq!(*opened.to_bytes(), *identity.to_bytes());
         assert!(again.open(4, &public, client, &sealed).is_err(), "another key id");
-        assert!(
-            again.open(3, &public, ClientUid([2; 16]), &sealed).is_err(),
-            "another client"
-        );
-        assert!(
-            again.open(3, &[0; 32], client, &sealed).is_err(),
-            "another public key"
-        );
-        assert!(
-            again.open(3, &public, client, &sealed[..20]).is_err(),
-            "cut short"
-        );
-        assert!(
-            !sealed
-                .windows(32)
-                .any(|window| window == &identity.to_bytes()[..]),
-            "in the clear"
-        );
+        assert!(again.open(3, &public, ClientUid([2; 16]), &sealed).is_err(), "another client");
+        assert!(again.open(3, &[0; 32], client, &sealed).is_err(), "another public key");
+        assert!(again.open(3, &public, client, &sealed[..20]).is_err(), "cut short");
+        assert!(!sealed.windows(32).any(|window| window == &identity.to_bytes()[..]), "in the clear");
     }
 
     #[test]
@@ -222,15 +187,9 @@ mod tests {
         let path = directory.path().join("master.key");
         std::fs::write(&path, [7; 31]).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(
-            MasterKey::load_or_create(&path),
-            Err(MasterKeyError::Exposed(_))
-        ));
+        assert!(matches!(MasterKey::load_or_create(&path), Err(MasterKeyError::Exposed(_))));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(matches!(
-            MasterKey::load_or_create(&path),
-            Err(MasterKeyError::Malformed(_))
-        ));
+        assert!(matches!(MasterKey::load_or_create(&path), Err(MasterKeyError::Malformed(_))));
         assert_eq!(std::fs::read(&path).unwrap(), [7; 31], "left as it is");
     }
 

@@ -26,9 +26,7 @@ impl FromStr for ClientName {
             return Err("a client's name has 1 to 255 characters".to_owned());
         }
         match text.chars().find(|&c| !allowed(c)) {
-            Some(c) => Err(format!(
-                "a client's name holds letters, digits and .:_@- only, not {c:?}"
-            )),
+            Some(c) => Err(format!("a client's name holds letters, digits and .:_@- only, not {c:?}")),
             None => Ok(Self(text.to_owned())),
         }
     }

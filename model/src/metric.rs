@@ -38,11 +38,7 @@ impl Unit {
 
 fn trimmed(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 fn bytes(value: f64) -> String {
@@ -95,173 +91,53 @@ impl fmt::Display for Metric {
 }
 
 const fn metric(name: &'static str, unit: Unit, object: &'static str, help: &'static str) -> Metric {
-    Metric {
-        name,
-        unit,
-        object,
-        help,
-    }
+    Metric { name, unit, object, help }
 }
 
 /// Every metric of this version, in the order in which people are shown them.
 pub const METRICS: &[Metric] = &[
-    metric(
-        "cpu",
-        Unit::Percent,
-        "",
-        "time that all cores together were busy since the last report",
-    ),
-    metric(
-        "cpu-user",
-        Unit::Percent,
-        "",
-        "time spent in programs (user and nice)",
-    ),
-    metric(
-        "cpu-system",
-        Unit::Percent,
-        "",
-        "time spent in the kernel (system, irq and softirq)",
-    ),
+    metric("cpu", Unit::Percent, "", "time that all cores together were busy since the last report"),
+    metric("cpu-user", Unit::Percent, "", "time spent in programs (user and nice)"),
+    metric("cpu-system", Unit::Percent, "", "time spent in the kernel (system, irq and softirq)"),
     metric("iowait", Unit::Percent, "", "time idle while waiting for disks"),
-    metric(
-        "steal",
-        Unit::Percent,
-        "",
-        "time that the hypervisor gave to others",
-    ),
-    metric(
-        "cpu-busiest-core",
-        Unit::Percent,
-        "",
-        "time that the busiest core was busy",
-    ),
+    metric("steal", Unit::Percent, "", "time that the hypervisor gave to others"),
+    metric("cpu-busiest-core", Unit::Percent, "", "time that the busiest core was busy"),
     metric("cores", Unit::Count, "", "cores that are online"),
     metric("load", Unit::Count, "", "load average over 1 minute"),
     metric("load5", Unit::Count, "", "load average over 5 minutes"),
     metric("load15", Unit::Count, "", "load average over 15 minutes"),
-    metric(
-        "load-per-core",
-        Unit::Count,
-        "",
-        "load average over 5 minutes, divided by the cores",
-    ),
-    metric(
-        "memory",
-        Unit::Percent,
-        "",
-        "memory that is not available: 100 - MemAvailable / MemTotal",
-    ),
-    metric(
-        "memory-available",
-        Unit::Bytes,
-        "",
-        "memory that programs can still get without swapping",
-    ),
+    metric("load-per-core", Unit::Count, "", "load average over 5 minutes, divided by the cores"),
+    metric("memory", Unit::Percent, "", "memory that is not available: 100 - MemAvailable / MemTotal"),
+    metric("memory-available", Unit::Bytes, "", "memory that programs can still get without swapping"),
     metric("memory-total", Unit::Bytes, "", "memory that the kernel manages"),
     metric("swap", Unit::Percent, "", "swap space in use"),
     metric("swap-total", Unit::Bytes, "", "size of all swap space"),
-    metric(
-        "swap-in",
-        Unit::BytesPerSecond,
-        "",
-        "read back from swap since the last report",
-    ),
-    metric(
-        "swap-out",
-        Unit::BytesPerSecond,
-        "",
-        "written to swap since the last report",
-    ),
-    metric(
-        "disk",
-        Unit::Percent,
-        "mount",
-        "space in use, as df counts it for ordinary users",
-    ),
-    metric(
-        "disk-free",
-        Unit::Bytes,
-        "mount",
-        "space that ordinary users can still fill",
-    ),
+    metric("swap-in", Unit::BytesPerSecond, "", "read back from swap since the last report"),
+    metric("swap-out", Unit::BytesPerSecond, "", "written to swap since the last report"),
+    metric("disk", Unit::Percent, "mount", "space in use, as df counts it for ordinary users"),
+    metric("disk-free", Unit::Bytes, "mount", "space that ordinary users can still fill"),
     metric("disk-total", Unit::Bytes, "mount", "size of the file system"),
     metric("inodes", Unit::Percent, "mount", "inodes in use"),
-    metric(
-        "read-only",
-        Unit::Flag,
-        "mount",
-        "whether the file system is mounted read-only",
-    ),
-    metric(
-        "mount-stuck",
-        Unit::Flag,
-        "mount",
-        "whether the file system did not answer in time",
-    ),
-    metric(
-        "network-in",
-        Unit::BytesPerSecond,
-        "interface",
-        "bytes received since the last report",
-    ),
-    metric(
-        "network-out",
-        Unit::BytesPerSecond,
-        "interface",
-        "bytes sent since the last report",
-    ),
+    metric("read-only", Unit::Flag, "mount", "whether the file system is mounted read-only"),
+    metric("mount-stuck", Unit::Flag, "mount", "whether the file system did not answer in time"),
+    metric("network-in", Unit::BytesPerSecond, "interface", "bytes received since the last report"),
+    metric("network-out", Unit::BytesPerSecond, "interface", "bytes sent since the last report"),
     metric(
         "network-errors",
         Unit::Percent,
         "interface",
         "packets with errors or dropped since the last report",
     ),
-    metric(
-        "network-up",
-        Unit::Flag,
-        "interface",
-        "whether the interface has a carrier",
-    ),
-    metric(
-        "network-speed",
-        Unit::BytesPerSecond,
-        "interface",
-        "speed that the interface has negotiated",
-    ),
+    metric("network-up", Unit::Flag, "interface", "whether the interface has a carrier"),
+    metric("network-speed", Unit::BytesPerSecond, "interface", "speed that the interface has negotiated"),
     metric("processes", Unit::Count, "", "processes"),
-    metric(
-        "processes-running",
-        Unit::Count,
-        "",
-        "processes on a core or ready for one",
-    ),
-    metric(
-        "processes-blocked",
-        Unit::Count,
-        "",
-        "processes in uninterruptible sleep",
-    ),
-    metric(
-        "processes-zombie",
-        Unit::Count,
-        "",
-        "processes that ended and were not waited for",
-    ),
+    metric("processes-running", Unit::Count, "", "processes on a core or ready for one"),
+    metric("processes-blocked", Unit::Count, "", "processes in uninterruptible sleep"),
+    metric("processes-zombie", Unit::Count, "", "processes that ended and were not waited for"),
     metric("fds", Unit::Percent, "", "file descriptors in use of fs.file-max"),
     metric("uptime", Unit::Seconds, "", "time since the machine booted"),
-    metric(
-        "clock-offset",
-        Unit::Seconds,
-        "",
-        "the client's clock less the collector's",
-    ),
-    metric(
-        "probe-cpu",
-        Unit::Seconds,
-        "",
-        "processor time that the probe's own run cost",
-    ),
+    metric("clock-offset", Unit::Seconds, "", "the client's clock less the collector's"),
+    metric("probe-cpu", Unit::Seconds, "", "processor time that the probe's own run cost"),
 ];
 
 /// The metric of that name, where this version knows it.

@@ -190,13 +190,7 @@ impl Outcome {
 
     /// Whether another try within the same run may help: failures that pass by themselves, never authentication.
     pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Disconnected {
-                phase: Phase::Connect | Phase::Handshake,
-                ..
-            }
-        )
+        matches!(self, Self::Disconnected { phase: Phase::Connect | Phase::Handshake, .. })
     }
 
     /// What went wrong, for people. Empty for [`Self::Collected`].
@@ -237,9 +231,9 @@ impl Outcome {
             Self::Dns { .. } => "check the client's ip in config.xml and the name server",
             Self::Refused { .. } => "check that sshd runs there and listens on that port",
             Self::Timeout { phase: Phase::Dns } => "check the name server",
-            Self::Timeout {
-                phase: Phase::Connect,
-            } => "check that the machine is up and the port is not filtered",
+            Self::Timeout { phase: Phase::Connect } => {
+                "check that the machine is up and the port is not filtered"
+            }
             Self::Timeout { phase: Phase::Upload } => {
                 "check the network's speed, or raise the client's timeout"
             }

@@ -152,10 +152,7 @@ impl Record {
         let mut bytes = Vec::with_capacity(4096);
         ciborium::into_writer(self, &mut bytes).map_err(|error| DecodeError(error.to_string()))?;
         if bytes.len() > MAX_RECORD {
-            return Err(DecodeError(format!(
-                "a record of {} bytes exceeds {MAX_RECORD}",
-                bytes.len()
-            )));
+            return Err(DecodeError(format!("a record of {} bytes exceeds {MAX_RECORD}", bytes.len())));
         }
         Ok(bytes)
     }
@@ -185,11 +182,7 @@ impl Report {
             if !sample.value.is_finite() {
                 return Err(format!("{} is not finite", crate::text::escape(&sample.metric)));
             }
-            let labels: usize = sample
-                .labels
-                .iter()
-                .map(|(key, value)| key.len() + value.len())
-                .sum();
+            let labels: usize = sample.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
             if sample.metric.is_empty() || sample.metric.len() > 128 || labels > 4096 {
                 return Err("a sample's name or labels are empty or too long".to_owned());
             }
@@ -207,22 +200,11 @@ mod tests {
     use super::*;
 
     fn record(value: f64) -> Record {
-        let sample = Sample {
-            metric: "disk".to_owned(),
-            labels: Labels::one("mount", "/"),
-            value,
-        };
+        let sample = Sample { metric: "disk".to_owned(), labels: Labels::one("mount", "/"), value };
         Record {
             version: VERSION,
-            clock: Clock {
-                wall: Timestamp(1),
-                boottime_ms: 2,
-                boot_id: "b".to_owned(),
-            },
-            body: Body::Report(Report {
-                samples: vec![sample],
-                ..Report::default()
-            }),
+            clock: Clock { wall: Timestamp(1), boottime_ms: 2, boot_id: "b".to_owned() },
+            body: Body::Report(Report { samples: vec![sample], ..Report::default() }),
         }
     }
 
@@ -258,16 +240,7 @@ mod tests {
         }
         let Record { clock, body, .. } = record(1.0);
         let mut bytes = Vec::new();
-        ciborium::into_writer(
-            &Newer {
-                version: 2,
-                clock,
-                colour: "red",
-                body,
-            },
-            &mut bytes,
-        )
-        .unwrap();
+        ciborium::into_writer(&Newer { version: 2, clock, colour: "red", body }, &mut bytes).unwrap();
         assert_eq!(Record::decode(&bytes).unwrap().version, 2);
     }
 

@@ -62,14 +62,8 @@ pub enum Operator {
 
 impl Operator {
     /// All of them, in the order in which they are documented.
-    pub const ALL: [Self; 6] = [
-        Self::AtLeast,
-        Self::Above,
-        Self::Below,
-        Self::AtMost,
-        Self::Equal,
-        Self::Unequal,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::AtLeast, Self::Above, Self::Below, Self::AtMost, Self::Equal, Self::Unequal];
 
     /// How config.xml writes it.
     pub fn symbol(self) -> &'static str {
@@ -250,11 +244,7 @@ mod tests {
             ("*a*b*c", "xxaxxbxxbc", true),
             ("*a*b*c", "xxaxxbxxb", false),
         ] {
-            assert_eq!(
-                Pattern(pattern.to_owned()).matches(text),
-                fits,
-                "{pattern} {text}"
-            );
+            assert_eq!(Pattern(pattern.to_owned()).matches(text), fits, "{pattern} {text}");
         }
         let long = "a".repeat(2000);
         assert!(!Pattern("*a*a*a*a*a*a*a*b".to_owned()).matches(&long));
@@ -262,11 +252,7 @@ mod tests {
 
     #[test]
     fn the_worst_breached_severity_counts() {
-        let threshold = Threshold {
-            operator: Operator::AtLeast,
-            warning: Some(80.0),
-            critical: Some(90.0),
-        };
+        let threshold = Threshold { operator: Operator::AtLeast, warning: Some(80.0), critical: Some(90.0) };
         assert_eq!(threshold.severity(79.9), None);
         assert_eq!(threshold.severity(80.0), Some(Severity::Warning));
         assert_eq!(threshold.severity(90.0), Some(Severity::Critical));

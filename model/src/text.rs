@@ -40,10 +40,7 @@ mod tests {
 
     #[test]
     fn controls_never_pass() {
-        assert_eq!(
-            escape("a\x1b[31mb\r\nc\0\u{202e}d"),
-            "a\\u{1b}[31mb\\r\\nc\\u{0}\\u{202e}d"
-        );
+        assert_eq!(escape("a\x1b[31mb\r\nc\0\u{202e}d"), "a\\u{1b}[31mb\\r\\nc\\u{0}\\u{202e}d");
         assert_eq!(escape("plain é /var 93%"), "plain é /var 93%");
     }
 

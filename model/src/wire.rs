@@ -153,10 +153,7 @@ impl Frame {
     /// # Panics
     /// Never for the types of this module: writing CBOR to memory cannot fail.
     pub fn of<T: Serialize>(kind: Kind, value: &T) -> Self {
-        Self {
-            kind,
-            payload: to_cbor(value),
-        }
+        Self { kind, payload: to_cbor(value) }
     }
 
     /// Its bytes.
@@ -202,11 +199,7 @@ pub fn from_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let mut rest = bytes;
     let value = ciborium::de::from_reader_with_recursion_limit(&mut rest, 16)
         .map_err(|error| crate::text::escape(&error.to_string()))?;
-    if rest.is_empty() {
-        Ok(value)
-    } else {
-        Err(format!("{} bytes too many", rest.len()))
-    }
+    if rest.is_empty() { Ok(value) } else { Err(format!("{} bytes too many", rest.len())) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,239 @@
+//! Whatever is done in whatever order: the file and the plain store in memory say the same.
+
+use model::{AlertState, ClientName, ClientUid, EpisodeEnd, EpisodeId, Labels, Outcome, Timestamp};
+use proptest::prelude::*;
+
+use crate::conformance::{
+    Store, at, attempt, diverged, episode, fact, key, named, received, record, refused, sample,
+};
+use crate::{
+    Attempt, Backoff, Content, Delivery, MemoryStore, Message, Program, Received, Run, SealedKey,
+    SqliteStore, Step,
+};
+
+const NAMES: [&str; 3] = ["web", "db", "cache"];
+
+/// The uid of each name; one more is a stranger's.
+fn uid(client: u8) -> ClientUid {
+    ClientUid([client + 1; 16])
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Enrol(u8),
+    Key(u8, u32),
+    Store(Vec<Attempt>),
+    Commit {
+        entries: usize,
+        twice: bool,
+        states: Vec<(u8, bool)>,
+        episodes: Vec<(u8, bool)>,
+        facts: Vec<(u8, u32)>,
+    },
+    Freeze(Message),
+    Note(u8, Delivery),
+    Drop(Vec<i64>),
+    Backoff(u8, u32),
+    Run(bool, i64, bool),
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        4 => Just(Outcome::Collected),
+        1 => Just(refused()),
+        1 => Just(Outcome::NotReached),
+    ]
+}
+
+fn record_of(spool: u8, sequence: u64, seconds: i64, life: u8, kind: u8) -> Received {
+    let received = diverged(received(spool, sequence, seconds), life);
+    let content = match kind {
+        0 => Content::Quarantined { reason: "cut".to_owned(), envelope: vec![1; 9] },
+        1 => Content::Record(Box::new(record(vec![sample("load1", 0.125), sample("swap", -3.5)]))),
+        _ => return received,
+    };
+    Received { content, ..received }
+}
+
+prop_compose! {
+    // One client in eight is a stranger, which fails the batch.
+    fn an_attempt()(
+        client in prop_oneof![7 => 0_u8..3, 1 => Just(9)],
+        seconds in 0_i64..40,
+        outcome in outcome(),
+        spool in 1_u8..4,
+        first in 1_u64..6,
+        records in proptest::collection::vec((0_i64..40, 0_u8..2, 0_u8..6), 0..5),
+    ) -> Attempt {
+        let record = |(sequence, (seconds, life, kind))| record_of(spool, sequence, seconds, life, kind);
+        let records = (first..).zip(records).map(record).collect();
+        Attempt { outcome, ..attempt(uid(client), seconds, records) }
+    }
+}
+
+fn delivery() -> impl Strategy<Value = Delivery> {
+    let detail = || "said so".to_owned();
+    prop_oneof![
+        Just(Delivery::Sent),
+        Just(Delivery::Dissolved),
+        Just(Delivery::InDoubt { detail: detail() }),
+        Just(Delivery::Permanent { detail: detail() }),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let list = |numbers| proptest::collection::vec(numbers, 0..3);
+    let message = (0_u8..4, 0_i64..3, proptest::bool::weighted(0.1), list(1_i64..6)).prop_map(
+        |(id, created, other, facts)| Message {
+            id: id.to_string(),
+            receiver: "a@x".to_owned(),
+            subject: "disk".to_owned(),
+            created: at(created),
+            bytes: vec![id, u8::from(other)],
+            facts,
+        },
+    );
+    let commit = (
+        0_usize..6,
+        proptest::bool::weighted(0.05),
+        proptest::collection::vec((0_u8..3, any::<bool>()), 0..3),
+        proptest::collection::vec((0_u8..3, any::<bool>()), 0..3),
+        proptest::collection::vec((0_u8..3, 0_u32..3), 0..3),
+    );
+    prop_oneof![
+        2 => (0_u8..3).prop_map(Operation::Enrol),
+        1 => (0_u8..3, 1_u32..3).prop_map(|(client, id)| Operation::Key(client, id)),
+        6 => proptest::collection::vec(an_attempt(), 1..3).prop_map(Operation::Store),
+        4 => commit.prop_map(|(entries, twice, states, episodes, facts)| Operation::Commit {
+            entries, twice, states, episodes, facts,
+        }),
+        3 => message.prop_map(Operation::Freeze),
+        3 => (0_u8..4, delivery()).prop_map(|(id, delivery)| Operation::Note(id, delivery)),
+        1 => list(1_i64..6).prop_map(Operation::Drop),
+        1 => (0_u8..3, 0_u32..3).prop_map(|(receiver, failures)| Operation::Backoff(receiver, failures)),
+        1 => (any::<bool>(), 0_i64..4, any::<bool>()).prop_map(|(a, begin, ended)| Operation::Run(a, begin, ended)),
+    ]
+}
+
+/// Does it; gives what the store says, without the wording of its errors.
+fn perform(store: &mut dyn Store, operation: &Operation) -> String {
+    match operation {
+        Operation::Enrol(client) => {
+            let name = named(NAMES[*client as usize]);
+            shown(store.clients(&[name], &mut || uid(*client)))
+        }
+        Operation::Key(client, key_id) => {
+            let key = SealedKey { key_id: *key_id, public_key: [1; 32], sealed: vec![2], created: at(3) };
+            shown(store.add_key(uid(*client), &key))
+        }
+        Operation::Store(attempts) => shown(store.store(attempts)),
+        Operation::Commit { entries, twice, states, episodes, facts } => {
+            let step = step(store, *entries, *twice, states, episodes, facts);
+            shown(store.commit(&step))
+        }
+        Operation::Freeze(message) => shown(store.freeze(message)),
+        Operation::Note(id, delivery) => shown(store.note_delivery(&id.to_string(), at(5), delivery)),
+        Operation::Drop(facts) => shown(store.drop_facts(facts)),
+        Operation::Backoff(receiver, failures) => shown(store.set_backoff(&Backoff {
+            receiver: receiver.to_string(),
+            failures: *failures,
+            next: at(7),
+            detail: String::new(),
+        })),
+        Operation::Run(alerter, begin, ended) => {
+            let program = if *alerter { Program::Alerter } else { Program::Collector };
+            let end = ended.then(|| at(*begin + 1));
+            let run = Run { program, begin: at(*begin), end, done: 1, failed: 0, whole: true };
+            shown(crate::ReportStore::note_run(store, &run))
+        }
+    }
+}
+
+fn step(
+    store: &mut dyn Store,
+    entries: usize,
+    twice: bool,
+    states: &[(u8, bool)],
+    episodes: &[(u8, bool)],
+    facts: &[(u8, u32)],
+) -> Step {
+    let mut marks: Vec<_> = store.backlog(entries).unwrap().into_iter().map(|entry| entry.mark).collect();
+    if twice {
+        marks.extend(marks.first().copied());
+    }
+    let state = |&(client, firing): &(u8, bool)| {
+        let episode = EpisodeId("e".to_owned());
+        let severity = model::Severity::Warning;
+        let state = if firing {
+            AlertState::Firing { since: at(1), severity, worst: severity, episode }
+        } else {
+            AlertState::Inactive
+        };
+        (key(uid(client), "/"), state)
+    };
+    let an_episode = |&(client, open): &(u8, bool)| {
+        let why = model::alert::EndReason::Recovered;
+        model::Episode {
+            end: (!open).then(|| EpisodeEnd { at: at(9), why }),
+            ..episode(uid(client), "/", client.into())
+        }
+    };
+    Step {
+        marks,
+        states: states.iter().map(state).collect(),
+        episodes: episodes.iter().map(an_episode).collect(),
+        facts: facts.iter().map(|&(c, ordinal)| fact(&episode(uid(c), "/", 0), "a@x", ordinal)).collect(),
+    }
+}
+
+fn shown<T: std::fmt::Debug>(result: Result<T, crate::StoreError>) -> String {
+    result.map_or_else(|_| "an error".to_owned(), |value| format!("{value:?}"))
+}
+
+/// Everything that can be asked.
+fn state(store: &mut dyn Store) -> Vec<String> {
+    let uids: Vec<ClientUid> = (0..3).map(uid).collect();
+    let episodes: Vec<EpisodeId> = uids.iter().map(|uid| episode(*uid, "/", 0).id).collect();
+    let known: Vec<ClientName> = store.latest().unwrap().into_iter().map(|latest| latest.name).collect();
+    let mut all = vec![
+        shown(store.clients(&known, &mut || unreachable!("all are there"))),
+        shown(store.latest()),
+        shown(store.backlog(1000)),
+        shown(store.alerts(&uids)),
+        shown(store.firing()),
+        shown(store.episodes(&episodes)),
+        shown(store.open_episodes()),
+        shown(store.untold()),
+        shown(store.told(&episodes)),
+        shown(store.refused(&episodes)),
+        shown(store.outbox()),
+        shown(store.unsent()),
+        shown(store.backoffs()),
+        shown(store.counts()),
+        shown(store.last_run(Program::Collector)),
+        shown(store.last_run(Program::Alerter)),
+    ];
+    let (first, last) = (Timestamp(i64::MIN), Timestamp(i64::MAX));
+    all.extend(uids.iter().map(|uid| shown(store.series(*uid, "load1", &Labels::none(), first, last))));
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn file_and_memory_say_the_same(operations in proptest::collection::vec(operation(), 1..30)) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fleet.db");
+        let mut file = SqliteStore::open(&path).unwrap();
+        let mut memory = MemoryStore::new();
+        for (number, operation) in operations.iter().enumerate() {
+            // A program that starts anew remembers nothing but the file.
+            if number % 7 == 6 {
+                file = SqliteStore::open(&path).unwrap();
+            }
+            prop_assert_eq!(perform(&mut file, operation), perform(&mut memory, operation), "{:?}", operation);
+            prop_assert_eq!(state(&mut file), state(&mut memory), "after {:?}", operation);
+        }
+    }
+}

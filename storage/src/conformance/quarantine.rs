@@ -1,0 +1,44 @@
+//! Records that would not open or decode.
+
+use super::{Outcomes, Store, at, attempt, enrol, named, received};
+use crate::{Content, Counts, Entry, QUARANTINED_RECORDS, Received};
+
+fn set_aside(spool: u8, sequence: u64, seconds: i64) -> Received {
+    let content = Content::Quarantined { reason: "trailing bytes".to_owned(), envelope: vec![7; 40] };
+    Received { content, ..received(spool, sequence, seconds) }
+}
+
+/// It may be acknowledged, and leaves nothing to evaluate; sent again, it is known.
+pub fn what_is_set_aside_counts_as_stored(store: &mut dyn Store) -> Outcomes {
+    let web = enrol(store, "web")?;
+    let batch = [attempt(web, 10, vec![received(1, 1, 5), set_aside(1, 2, 6)])];
+    assert_eq!(store.store(&batch)?, [2]);
+    assert_eq!(store.store(&batch)?, [0]);
+    let row = store.clients(&[named("web")], &mut || unreachable!())?.remove(0);
+    assert_eq!(row.stored.map(|stored| stored.sequence), Some(2));
+    assert_eq!(row.last_event_time, Some(at(6)));
+    let reports = store.backlog(10)?.into_iter().filter(|e| matches!(e.entry, Entry::Report { .. }));
+    assert_eq!(reports.count(), 1);
+    assert_eq!(store.counts()?, Counts { reports: 1, unevaluated: 3, quarantined: 1, untold: 0 });
+    Ok(())
+}
+
+/// Under a new spool id it is known as well.
+pub fn what_is_set_aside_is_recognised_after_a_roll_back(store: &mut dyn Store) -> Outcomes {
+    let web = enrol(store, "web")?;
+    store.store(&[attempt(web, 10, vec![received(1, 1, 5), set_aside(1, 2, 6)])])?;
+    let again = vec![received(2, 1, 5), set_aside(2, 2, 6), set_aside(2, 3, 7)];
+    assert_eq!(store.store(&[attempt(web, 11, again)])?, [1]);
+    assert_eq!(store.counts()?.quarantined, 2);
+    Ok(())
+}
+
+/// The oldest of it goes, its number stays.
+pub fn what_is_set_aside_is_counted_beyond_the_bound(store: &mut dyn Store) -> Outcomes {
+    let web = enrol(store, "web")?;
+    let many = QUARANTINED_RECORDS as u64 + 20;
+    let records = (1..=many).map(|sequence| set_aside(1, sequence, 5)).collect();
+    assert_eq!(store.store(&[attempt(web, 10, records)])?, [many as usize]);
+    assert_eq!(store.counts()?.quarantined, many);
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Why the storage did not do it.
+
+use std::fmt;
+
+use crate::Program;
+
+/// Why the storage did not do it. Each says what to do.
+#[derive(Debug)]
+pub enum StoreError {
+    /// Another run of the same program holds the lock.
+    AlreadyRunning(Program),
+    /// Another process wrote for longer than the busy timeout.
+    Busy,
+    /// The file is of a newer version of this program.
+    NewerSchema {
+        /// The file's version.
+        found: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
+    /// The file's contents are damaged.
+    Corrupt(String),
+    /// No space is left.
+    Full,
+    /// The place is no local disk, or is a place where others may write.
+    Unsuitable(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl StoreError {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::AlreadyRunning(_) => {
+                "nothing: the next run will do it; if runs always overlap, let cron start fewer"
+            }
+            Self::Busy => "nothing: the next run will do it",
+            Self::NewerSchema { .. } => {
+                "run the newer version of Fleet Health, or restore the backup beside the file"
+            }
+            Self::Corrupt(_) => "restore a backup; the file was left as it is",
+            Self::Full => {
+                "free space on the storage's file system; what was not stored is still at the clients"
+            }
+            Self::Unsuitable(_) => {
+                "name a directory of your own on a local disk in <storage url=\"sqlite:///...\"/>"
+            }
+            Self::Other(_) => "see the message; nothing was lost at the clients",
+        }
+    }
+
+    /// The exit status that says it.
+    pub fn exit(&self) -> model::Exit {
+        match self {
+            Self::AlreadyRunning(_) | Self::Busy => model::Exit::Busy,
+            _ => model::Exit::Storage,
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyRunning(program) => write!(f, "another {} is running", program.name()),
+            Self::Busy => write!(f, "the storage is busy"),
+            Self::NewerSchema { found, known } => {
+                write!(f, "the storage has schema version {found}, this program knows {known} at most")
+            }
+            Self::Corrupt(detail) => write!(f, "the storage is damaged: {detail}"),
+            Self::Full => write!(f, "no space is left for the storage"),
+            Self::Unsuitable(detail) => write!(f, "the storage cannot live there: {detail}"),
+            Self::Other(detail) => write!(f, "the storage failed: {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}

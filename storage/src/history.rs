@@ -1,0 +1,63 @@
+//! What people and programs ask of the storage.
+
+use model::record::Host;
+use model::{ClientName, ClientUid, Episode, Labels, Outcome, Sample, Timestamp};
+
+use crate::{Delivery, Message, Program, Run, StoreError};
+
+/// What people and programs ask; changes nothing.
+pub trait History {
+    /// The latest of every client, by name.
+    fn latest(&mut self) -> Result<Vec<Latest>, StoreError>;
+
+    /// A series of a client over `from..=to` in event time, oldest first.
+    fn series(
+        &mut self,
+        client: ClientUid,
+        metric: &str,
+        labels: &Labels,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Timestamp, f64)>, StoreError>;
+
+    /// The episodes that are open, oldest first.
+    fn open_episodes(&mut self) -> Result<Vec<Episode>, StoreError>;
+
+    /// Messages that wait, are in doubt, or were given up, with what became of them; oldest first. One of which nothing
+    /// is noted yet is in doubt with an empty detail.
+    fn unsent(&mut self) -> Result<Vec<(Message, Delivery)>, StoreError>;
+
+    /// The latest run of a program.
+    fn last_run(&mut self, program: Program) -> Result<Option<Run>, StoreError>;
+
+    /// How much there is of what.
+    fn counts(&mut self) -> Result<Counts, StoreError>;
+}
+
+/// The latest of a client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latest {
+    /// Its name.
+    pub name: ClientName,
+    /// What it is for ever.
+    pub uid: ClientUid,
+    /// The latest attempt.
+    pub attempt: Option<(Timestamp, Outcome)>,
+    /// The latest attempt that collected.
+    pub last_contact: Option<Timestamp>,
+    /// The newest report: its event time, the machine, its values.
+    pub report: Option<(Timestamp, Host, Vec<Sample>)>,
+}
+
+/// How much there is of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Reports and gap records stored.
+    pub reports: u64,
+    /// Reports and attempts that were not evaluated yet.
+    pub unevaluated: u64,
+    /// Records that would not open or decode.
+    pub quarantined: u64,
+    /// Facts that are neither told nor in a message.
+    pub untold: u64,
+}

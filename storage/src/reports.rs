@@ -1,0 +1,165 @@
+//! What the collector keeps: clients, their keys, attempts and records, the run log.
+
+use model::wire::StoredThrough;
+use model::{ClientName, ClientUid, Outcome, Record, SpoolId, Timestamp};
+
+use crate::StoreError;
+
+/// What the collector keeps.
+///
+/// # Obligations
+/// - **Atomic.** Each call happens as a whole or not at all, whatever is killed or loses power when; what returned `Ok`
+///   is on the disk.
+/// - **Idempotent.** A record that is stored already (same client, spool and sequence) changes nothing.
+pub trait ReportStore {
+    /// The rows of `names`, in that order; a name without a row gets one with a fresh uid from `new_uid`.
+    fn clients(
+        &mut self,
+        names: &[ClientName],
+        new_uid: &mut dyn FnMut() -> ClientUid,
+    ) -> Result<Vec<ClientRow>, StoreError>;
+
+    /// Adds a key pair. Adding a (client, key id) that is there is an error, so that no key is ever lost.
+    fn add_key(&mut self, client: ClientUid, key: &SealedKey) -> Result<(), StoreError>;
+
+    /// Stores attempts with their records. The records of an attempt come in order of sequence; each is marked as
+    /// unevaluated, and so is the attempt itself. Returns for each attempt how many of its records were new.
+    ///
+    /// A record that is set aside ([`Content::Quarantined`]) is stored too, but leaves nothing to evaluate.
+    ///
+    /// A record is known already if its (client, spool, sequence) is stored, or if that sequence is not above what
+    /// the spool's row says is stored through. After a roll-back, a record is also known if the same client has it
+    /// under another spool with the same sequence and digest. Where another record is stored under the same spool and
+    /// sequence, the client was rolled back to a spool that had gone on: then nothing from there on is stored or counts
+    /// as stored through; by the digest in [`ClientRow::stored`] the probe sees it, and sends it under a new spool id.
+    fn store(&mut self, attempts: &[Attempt]) -> Result<Vec<usize>, StoreError>;
+
+    /// Notes that a run of `program` began, or ended with what it says.
+    fn note_run(&mut self, run: &Run) -> Result<(), StoreError>;
+}
+
+/// What the collector knows of a client before it connects.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientRow {
+    /// Its configured name.
+    pub name: ClientName,
+    /// What it is for ever.
+    pub uid: ClientUid,
+    /// The event time of its newest stored record.
+    pub last_event_time: Option<Timestamp>,
+    /// What may be acknowledged: how far the spool is stored that records came from last.
+    pub stored: Option<StoredThrough>,
+    /// Whether the latest attempt failed; one that was [`Outcome::NotReached`] says nothing.
+    pub failed_last: bool,
+    /// Its key pairs, oldest first.
+    pub keys: Vec<SealedKey>,
+}
+
+/// A key pair whose private half is sealed under the master key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedKey {
+    /// Counts up from 1 per client.
+    pub key_id: u32,
+    /// The public half.
+    pub public_key: [u8; 32],
+    /// The private half, sealed.
+    pub sealed: Vec<u8>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// One attempt on one client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// The client.
+    pub client: ClientUid,
+    /// When it ended, by the collector's clock.
+    pub at: Timestamp,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// Whether the probe was sent.
+    pub uploaded: bool,
+    /// What it brought, in order of sequence.
+    pub records: Vec<Received>,
+}
+
+/// One record as it came, stamped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    /// The spool that it is filed under.
+    pub spool: SpoolId,
+    /// Its sequence there.
+    pub sequence: u64,
+    /// SHA-256 of its envelope.
+    pub digest: [u8; 32],
+    /// When it came, by the collector's clock.
+    pub receipt: Timestamp,
+    /// When it was true, by the collector's clock.
+    pub event_time: Timestamp,
+    /// What it says.
+    pub content: Content,
+}
+
+impl Received {
+    pub(crate) fn is_quarantined(&self) -> bool {
+        matches!(self.content, Content::Quarantined { .. })
+    }
+}
+
+/// The most records that are kept set aside; beyond it the oldest go. [`crate::Counts::quarantined`] counts them still.
+pub const QUARANTINED_RECORDS: usize = 1000;
+
+/// The most bytes of envelopes that are kept set aside.
+pub const QUARANTINED_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a received envelope held.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// A record.
+    Record(Box<Record>),
+    /// Nothing that opens or decodes. Set aside; counts as stored.
+    Quarantined {
+        /// Why.
+        reason: String,
+        /// The envelope's bytes.
+        envelope: Vec<u8>,
+    },
+}
+
+/// A program that leaves runs in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Program {
+    /// `fleet-collector`
+    Collector,
+    /// `fleet-alerter`
+    Alerter,
+}
+
+impl Program {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collector => "fleet-collector",
+            Self::Alerter => "fleet-alerter",
+        }
+    }
+}
+
+/// One run of a program. Its key is (program, begin): noting it again replaces it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Which program.
+    pub program: Program,
+    /// When it began.
+    pub begin: Timestamp,
+    /// When it ended; `None` while it runs, and for ever where it was killed.
+    pub end: Option<Timestamp>,
+    /// Clients collected, or messages sent.
+    pub done: u64,
+    /// Clients or messages that failed.
+    pub failed: u64,
+    /// Whether it was about all clients: runs with `--only` count for no verdict over the fleet.
+    pub whole: bool,
+}

@@ -1,0 +1,113 @@
+//! Episodes as rows.
+
+use model::alert::EndReason;
+use model::wire::{from_cbor, to_cbor};
+use model::{AlertKey, ClientUid, Episode, EpisodeEnd, EpisodeId, RuleId, Severity, Timestamp};
+use rusqlite::{Row, Transaction, params};
+
+use super::fault::{Fault, corrupt};
+use super::{client_id, parsed};
+
+/// Writes an episode over what was there of it.
+pub(super) fn put(transaction: &Transaction<'_>, episode: &Episode) -> Result<(), Fault> {
+    let client = client_id(transaction, episode.key.client)?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO episode (episode_id, client_id, rule, labels, client_name, metric, begin, fired, severity,
+                                  first_value, limit_value, peak, peak_at, last_value, last_at, detail, evidence,
+                                  end_at, end_why)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+             ON CONFLICT (episode_id) DO UPDATE SET
+                 client_id = excluded.client_id, rule = excluded.rule, labels = excluded.labels,
+                 client_name = excluded.client_name, metric = excluded.metric, begin = excluded.begin,
+                 fired = excluded.fired, severity = excluded.severity, first_value = excluded.first_value,
+                 limit_value = excluded.limit_value, peak = excluded.peak, peak_at = excluded.peak_at,
+                 last_value = excluded.last_value, last_at = excluded.last_at, detail = excluded.detail,
+                 evidence = excluded.evidence, end_at = excluded.end_at, end_why = excluded.end_why",
+        )?
+        .execute(params![
+            episode.id.0,
+            client,
+            episode.key.rule.0,
+            episode.key.labels.to_string(),
+            episode.client_name,
+            episode.metric,
+            episode.begin.millis(),
+            episode.fired.millis(),
+            episode.severity.to_string(),
+            episode.first_value,
+            episode.limit,
+            episode.peak,
+            episode.peak_at.millis(),
+            episode.last_value,
+            episode.last_at.millis(),
+            episode.detail,
+            to_cbor(&episode.evidence),
+            episode.end.map(|end| end.at.millis()),
+            episode.end.map(|end| why(end.why)),
+        ])?;
+    Ok(())
+}
+
+/// The episodes that `condition` finds, in the order that it asks for.
+pub(super) fn select(
+    transaction: &Transaction<'_>,
+    condition: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<Episode>, Fault> {
+    let sql = format!(
+        "SELECT episode_id, uid, rule, labels, client_name, metric, begin, fired, severity, first_value, limit_value,
+                peak, peak_at, last_value, last_at, detail, evidence, end_at, end_why
+         FROM episode JOIN client USING (client_id) {condition}"
+    );
+    transaction.prepare_cached(&sql)?.query_and_then(parameters, read)?.collect()
+}
+
+fn read(row: &Row<'_>) -> Result<Episode, Fault> {
+    let time = |index| Ok::<_, Fault>(Timestamp(row.get(index)?));
+    let end = match (row.get::<_, Option<i64>>(17)?, row.get::<_, Option<String>>(18)?) {
+        (Some(at), Some(why)) => Some(EpisodeEnd { at: Timestamp(at), why: end_reason(&why)? }),
+        _ => None,
+    };
+    Ok(Episode {
+        id: EpisodeId(row.get(0)?),
+        key: AlertKey {
+            client: ClientUid(row.get(1)?),
+            rule: RuleId(row.get(2)?),
+            labels: parsed(&row.get::<_, String>(3)?)?,
+        },
+        client_name: row.get(4)?,
+        metric: row.get(5)?,
+        begin: time(6)?,
+        fired: time(7)?,
+        severity: severity(&row.get::<_, String>(8)?)?,
+        first_value: row.get(9)?,
+        limit: row.get(10)?,
+        peak: row.get(11)?,
+        peak_at: time(12)?,
+        last_value: row.get(13)?,
+        last_at: time(14)?,
+        detail: row.get(15)?,
+        evidence: from_cbor(&row.get::<_, Vec<u8>>(16)?).map_err(corrupt)?,
+        end,
+    })
+}
+
+pub(super) fn severity(text: &str) -> Result<Severity, Fault> {
+    text.parse().map_err(|()| corrupt(format!("{text:?} is no severity")))
+}
+
+fn why(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Recovered => "recovered",
+        EndReason::RuleRemoved => "rule-removed",
+        EndReason::ClientRemoved => "client-removed",
+    }
+}
+
+fn end_reason(text: &str) -> Result<EndReason, Fault> {
+    [EndReason::Recovered, EndReason::RuleRemoved, EndReason::ClientRemoved]
+        .into_iter()
+        .find(|reason| why(*reason) == text)
+        .ok_or_else(|| corrupt(format!("{text:?} is no reason for an episode's end")))
+}

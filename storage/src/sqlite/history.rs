@@ -1,0 +1,125 @@
+//! What people and programs ask.
+
+use model::wire::from_cbor;
+use model::{ClientUid, Episode, Labels, Sample, Timestamp};
+use rusqlite::{OptionalExtension as _, Row, Transaction};
+
+use super::fault::{Fault, corrupt};
+use super::series::{self, Series};
+use super::{SqliteStore, episodes, outbox, parsed};
+use crate::{Counts, Delivery, History, Latest, Message, Program, Run, StoreError, payload};
+
+impl History for SqliteStore {
+    fn latest(&mut self) -> Result<Vec<Latest>, StoreError> {
+        self.read(|transaction, series| {
+            let mut select = transaction.prepare_cached(
+                "SELECT name, uid, collection.at, outcome, contact, report.event_time, host, payload
+                 FROM client
+                 LEFT JOIN latest USING (client_id)
+                 LEFT JOIN collection USING (collection_id)
+                 LEFT JOIN report USING (report_id)
+                 ORDER BY name",
+            )?;
+            select.query_and_then([], |row| latest(transaction, series, row))?.collect()
+        })
+    }
+
+    fn series(
+        &mut self,
+        client: ClientUid,
+        metric: &str,
+        labels: &Labels,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Timestamp, f64)>, StoreError> {
+        self.read(|transaction, _| {
+            let Some(wanted) = series::find(transaction, metric, labels)? else { return Ok(Vec::new()) };
+            let mut select = transaction.prepare_cached(
+                "SELECT event_time, report_id, payload FROM report
+                 WHERE client_id = (SELECT client_id FROM client WHERE uid = ?1) AND event_time BETWEEN ?2 AND ?3
+                 ORDER BY event_time, report_id",
+            )?;
+            let mut rows = select.query((client.0, from.millis(), to.millis()))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (time, report): (i64, i64) = (row.get(0)?, row.get(1)?);
+                let blob = row.get_ref(2)?.as_blob().map_err(|error| corrupt(error.to_string()))?;
+                let values =
+                    payload::decode_values(blob).map_err(|fault| corrupt(format!("report {report}: {fault}")))?;
+                let of_series = values.into_iter().filter(|(series, _)| *series == wanted);
+                found.extend(of_series.map(|(_, value)| (Timestamp(time), value)));
+            }
+            Ok(found)
+        })
+    }
+
+    fn open_episodes(&mut self) -> Result<Vec<Episode>, StoreError> {
+        let open = "WHERE end_at IS NULL ORDER BY begin, episode_id";
+        self.read(|transaction, _| episodes::select(transaction, open, []))
+    }
+
+    fn unsent(&mut self) -> Result<Vec<(Message, Delivery)>, StoreError> {
+        let messages = self.read(|transaction, _| outbox::messages(transaction, "WHERE status <> 'sent'"))?;
+        let shown = |(message, delivery): (_, Option<_>)| (message, delivery.unwrap_or(Delivery::NOT_NOTED));
+        Ok(messages.into_iter().map(shown).collect())
+    }
+
+    fn last_run(&mut self, program: Program) -> Result<Option<Run>, StoreError> {
+        self.read(|transaction, _| {
+            Ok(transaction
+                .prepare_cached(
+                    "SELECT begin, finish, done, failed, whole FROM run
+                     WHERE program = ?1 ORDER BY begin DESC LIMIT 1",
+                )?
+                .query_row([program.name()], |row| {
+                    Ok(Run {
+                        program,
+                        begin: Timestamp(row.get(0)?),
+                        end: row.get::<_, Option<i64>>(1)?.map(Timestamp),
+                        done: row.get(2)?,
+                        failed: row.get(3)?,
+                        whole: row.get(4)?,
+                    })
+                })
+                .optional()?)
+        })
+    }
+
+    fn counts(&mut self) -> Result<Counts, StoreError> {
+        self.read(|transaction, _| {
+            let count = |sql: &str| Ok::<u64, Fault>(transaction.query_row(sql, [], |row| row.get(0))?);
+            Ok(Counts {
+                reports: count("SELECT count(*) FROM report")?,
+                unevaluated: count("SELECT count(*) FROM unevaluated")?
+                    + count("SELECT count(*) FROM unevaluated_collection")?,
+                quarantined: count("SELECT value FROM meta WHERE key = 'quarantined'")?,
+                untold: count("SELECT count(*) FROM fact WHERE told = 0 AND message_id IS NULL")?,
+            })
+        })
+    }
+}
+
+fn latest(transaction: &Transaction<'_>, series: &mut Series, row: &Row<'_>) -> Result<Latest, Fault> {
+    let name: String = row.get(0)?;
+    let fault = |fault: String| corrupt(format!("the latest of {name}: {fault}"));
+    let attempt = match row.get::<_, Option<i64>>(2)? {
+        None => None,
+        Some(at) => Some((Timestamp(at), from_cbor(&row.get::<_, Vec<u8>>(3)?).map_err(fault)?)),
+    };
+    let report = match row.get::<_, Option<i64>>(5)? {
+        None => None,
+        Some(event_time) => {
+            let host = from_cbor(&row.get::<_, Vec<u8>>(6)?).map_err(fault)?;
+            let values = payload::decode_values(&row.get::<_, Vec<u8>>(7)?).map_err(fault)?;
+            let samples: Vec<Sample> = series.samples(transaction, &values)?;
+            Some((Timestamp(event_time), host, samples))
+        }
+    };
+    Ok(Latest {
+        name: parsed(&name)?,
+        uid: ClientUid(row.get(1)?),
+        attempt,
+        last_contact: row.get::<_, Option<i64>>(4)?.map(Timestamp),
+        report,
+    })
+}

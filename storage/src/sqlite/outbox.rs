@@ -1,0 +1,206 @@
+//! Facts, and the messages that tell them.
+
+use model::{EpisodeId, Fact, FactId, Reason, Timestamp};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+
+use super::episodes::severity;
+use super::fault::{Fault, corrupt, refused};
+use crate::{Delivery, Message};
+
+/// Keeps a fact, unless it is there.
+pub(super) fn put_fact(transaction: &Transaction<'_>, fact: &Fact) -> Result<(), Fault> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO fact (episode_id, receiver, ordinal, reason, severity, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (episode_id, receiver, ordinal) DO NOTHING",
+        )?
+        .execute(params![
+            fact.episode.0,
+            fact.receiver,
+            fact.ordinal,
+            reason(fact.reason),
+            fact.severity.to_string(),
+            fact.at.millis()
+        ])?;
+    Ok(())
+}
+
+/// Counts a fact as told that no message tells.
+pub(super) fn drop_fact(transaction: &Transaction<'_>, fact: FactId) -> Result<(), Fault> {
+    let dropped = transaction
+        .prepare_cached("UPDATE fact SET told = 1 WHERE fact_id = ?1 AND (told = 1 OR message_id IS NULL)")?
+        .execute([fact])?;
+    if dropped == 0 { Err(refused(format!("the fact {fact} is in a message, or not there"))) } else { Ok(()) }
+}
+
+/// The facts that `condition` finds, by their ids.
+pub(super) fn facts(
+    transaction: &Transaction<'_>,
+    condition: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<(FactId, Fact)>, Fault> {
+    let sql = format!(
+        "SELECT fact_id, episode_id, receiver, ordinal, reason, severity, at FROM fact {condition} ORDER BY fact_id"
+    );
+    let read = |row: &Row<'_>| {
+        let fact = Fact {
+            episode: EpisodeId(row.get(1)?),
+            receiver: row.get(2)?,
+            ordinal: row.get(3)?,
+            reason: parse_reason(&row.get::<_, String>(4)?)?,
+            severity: severity(&row.get::<_, String>(5)?)?,
+            at: Timestamp(row.get(6)?),
+        };
+        Ok((row.get(0)?, fact))
+    };
+    transaction.prepare_cached(&sql)?.query_and_then(parameters, read)?.collect()
+}
+
+/// Keeps a message and ties its facts to it. The same message again changes nothing; another of its id is refused.
+pub(super) fn freeze(transaction: &Transaction<'_>, message: &Message) -> Result<(), Fault> {
+    if let Some((_, kept, _)) = find(transaction, &message.id)? {
+        return if kept.is_same_as(message) {
+            Ok(())
+        } else {
+            Err(refused(format!("the message {} is frozen with another content", message.id)))
+        };
+    }
+    let id = transaction
+        .prepare_cached(
+            "INSERT INTO message (id, receiver, subject, created, bytes, status, detail)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'waiting', '')",
+        )?
+        .insert(params![
+            message.id,
+            message.receiver,
+            message.subject,
+            message.created.millis(),
+            message.bytes
+        ])?;
+    let mut tie = transaction.prepare_cached(
+        "UPDATE fact SET message_id = ?1
+         WHERE fact_id = ?2 AND told = 0 AND (message_id IS NULL OR message_id = ?1)",
+    )?;
+    for fact in &message.facts {
+        if tie.execute((id, fact))? == 0 {
+            return Err(refused(format!("the fact {fact} is told, in another message, or not there")));
+        }
+    }
+    Ok(())
+}
+
+/// The messages that `condition` finds, oldest first, with what became of them; `None` where nothing is noted.
+pub(super) fn messages(
+    transaction: &Transaction<'_>,
+    condition: &str,
+) -> Result<Vec<(Message, Option<Delivery>)>, Fault> {
+    let sql = format!("{SELECT} {condition} ORDER BY created, message_id");
+    let rows: Vec<Kept> =
+        transaction.prepare_cached(&sql)?.query_and_then([], read)?.collect::<Result<_, _>>()?;
+    rows.into_iter().map(|kept| whole(transaction, kept)).map(|kept| kept.map(|(_, m, d)| (m, d))).collect()
+}
+
+/// Notes what became of a message. What is sent or given up stays so.
+pub(super) fn note(
+    transaction: &Transaction<'_>,
+    message_id: &str,
+    at: Timestamp,
+    delivery: &Delivery,
+) -> Result<(), Fault> {
+    let (id, _, before) =
+        find(transaction, message_id)?.ok_or_else(|| refused(format!("there is no message {message_id}")))?;
+    if let Some(before) = before.filter(|before| !before.may_become(delivery)) {
+        let text =
+            format!("the message {message_id} is {} and cannot become {}", name(&before), name(delivery));
+        return Err(refused(text));
+    }
+    match delivery {
+        Delivery::Dissolved => {
+            transaction.execute("UPDATE fact SET message_id = NULL WHERE message_id = ?1", [id])?;
+            transaction.execute("DELETE FROM message WHERE message_id = ?1", [id])?;
+        }
+        Delivery::InDoubt { detail } => set_status(transaction, id, delivery, detail, at)?,
+        Delivery::Sent | Delivery::Permanent { .. } => {
+            let detail = if let Delivery::Permanent { detail } = delivery { detail } else { "" };
+            set_status(transaction, id, delivery, detail, at)?;
+            transaction.execute("UPDATE fact SET told = 1 WHERE message_id = ?1", [id])?;
+        }
+    }
+    Ok(())
+}
+
+fn set_status(
+    transaction: &Transaction<'_>,
+    id: i64,
+    delivery: &Delivery,
+    detail: &str,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    transaction
+        .prepare_cached("UPDATE message SET status = ?2, detail = ?3, noted = ?4 WHERE message_id = ?1")?
+        .execute((id, name(delivery), detail, at.millis()))?;
+    Ok(())
+}
+
+const SELECT: &str = "SELECT message_id, id, receiver, subject, created, bytes, status, detail FROM message";
+
+/// A message's row: its facts are read afterwards.
+type Kept = (i64, Message, Option<Delivery>);
+
+fn find(transaction: &Transaction<'_>, message_id: &str) -> Result<Option<Kept>, Fault> {
+    let sql = format!("{SELECT} WHERE id = ?1");
+    let kept = transaction.prepare_cached(&sql)?.query_row([message_id], |row| Ok(read(row))).optional()?;
+    kept.transpose()?.map(|kept| whole(transaction, kept)).transpose()
+}
+
+fn whole(transaction: &Transaction<'_>, (id, mut message, delivery): Kept) -> Result<Kept, Fault> {
+    let mut select =
+        transaction.prepare_cached("SELECT fact_id FROM fact WHERE message_id = ?1 ORDER BY fact_id")?;
+    message.facts = select.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok((id, message, delivery))
+}
+
+fn read(row: &Row<'_>) -> Result<Kept, Fault> {
+    let (status, detail): (String, String) = (row.get(6)?, row.get(7)?);
+    let delivery = match status.as_str() {
+        "waiting" => None,
+        "sent" => Some(Delivery::Sent),
+        "in-doubt" => Some(Delivery::InDoubt { detail }),
+        "permanent" => Some(Delivery::Permanent { detail }),
+        _ => return Err(corrupt(format!("a message is {status:?}"))),
+    };
+    let message = Message {
+        id: row.get(1)?,
+        receiver: row.get(2)?,
+        subject: row.get(3)?,
+        created: Timestamp(row.get(4)?),
+        bytes: row.get(5)?,
+        facts: Vec::new(),
+    };
+    Ok((row.get(0)?, message, delivery))
+}
+
+/// A message's `status`.
+fn name(delivery: &Delivery) -> &'static str {
+    match delivery {
+        Delivery::Sent => "sent",
+        Delivery::Dissolved => "dissolved",
+        Delivery::InDoubt { .. } => "in-doubt",
+        Delivery::Permanent { .. } => "permanent",
+    }
+}
+
+fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::First => "first",
+        Reason::Worse => "worse",
+        Reason::Resolved => "resolved",
+    }
+}
+
+fn parse_reason(text: &str) -> Result<Reason, Fault> {
+    [Reason::First, Reason::Worse, Reason::Resolved]
+        .into_iter()
+        .find(|known| reason(*known) == text)
+        .ok_or_else(|| corrupt(format!("{text:?} is no reason")))
+}
