@@ -48,6 +48,10 @@ pub struct Settings {
     pub file: PathBuf,
     /// Where things are stored.
     pub storage: StorageUrl,
+    /// `keep-raw`, where it is said: how long reports are kept as they came. Nothing is pruned by this version.
+    pub keep_raw: Option<Duration>,
+    /// `keep-history`, where it is said: how long their history is kept. Nothing is pruned by this version.
+    pub keep_history: Option<Duration>,
     /// `collector-every`, where it is said.
     pub collector_every: Option<Duration>,
     /// `alerter-every`, where it is said.

@@ -1,0 +1,338 @@
+//! The grammar of config.xml: its elements, where they stand, and their attributes. What a later version will know is
+//! listed too, so that a file that uses it is told so rather than being misread.
+
+use crate::fault::{Sink, Wrong};
+use crate::nearest::nearest;
+use crate::tree::{Attribute, Element};
+
+/// An element of config.xml.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// The elements that may hold it; of a planned one, that will.
+    pub(crate) parents: &'static [&'static str],
+    /// What this version reads.
+    pub(crate) attributes: &'static [&'static str],
+    /// What a later version will read.
+    pub(crate) planned: &'static [&'static str],
+    /// Whether this version reads the element at all.
+    pub(crate) supported: bool,
+}
+
+const DEFAULTS: &[&str] = &[
+    "port",
+    "username",
+    "password",
+    "password-file",
+    "password-command",
+    "identity-file",
+    "passphrase-file",
+    "passphrase-command",
+    "identity-agent",
+    "host-key",
+    "host-key-policy",
+    "known-hosts",
+    "connection",
+    "mode",
+    "remote-dir",
+    "timeout",
+    "concurrency",
+    "group",
+    "template",
+    "mail",
+    "enabled",
+];
+
+const CLIENT: &[&str] = &[
+    "name",
+    "ip",
+    "port",
+    "username",
+    "password",
+    "password-file",
+    "password-command",
+    "identity-file",
+    "passphrase-file",
+    "passphrase-command",
+    "identity-agent",
+    "host-key",
+    "host-key-policy",
+    "known-hosts",
+    "connection",
+    "mode",
+    "remote-dir",
+    "timeout",
+    "group",
+    "template",
+    "mail",
+    "enabled",
+];
+
+const CLIENT_PLANNED: &[&str] = &["proxy-jump", "proxy-command", "parent", "processes"];
+
+/// Every element, in the order of docs/config.md.
+pub(crate) const KINDS: &[Kind] = &[
+    Kind { name: "config", parents: &[], attributes: &[], planned: &[], supported: true },
+    Kind {
+        name: "storage",
+        parents: &["config"],
+        attributes: &["url", "keep-raw", "keep-history"],
+        planned: &["password-file"],
+        supported: true,
+    },
+    Kind {
+        name: "schedule",
+        parents: &["config"],
+        attributes: &["collector-every", "alerter-every"],
+        planned: &[],
+        supported: true,
+    },
+    Kind {
+        name: "mail",
+        parents: &["config"],
+        attributes: &[
+            "transport",
+            "host",
+            "port",
+            "tls",
+            "from",
+            "username",
+            "password",
+            "password-file",
+            "password-command",
+            "ca-file",
+            "path",
+            "admin",
+        ],
+        planned: &["text-only", "repeat", "max-per-hour"],
+        supported: true,
+    },
+    Kind {
+        name: "defaults",
+        parents: &["config"],
+        attributes: DEFAULTS,
+        planned: CLIENT_PLANNED,
+        supported: true,
+    },
+    Kind {
+        name: "template",
+        parents: &["config"],
+        attributes: &["name", "extends"],
+        planned: &[],
+        supported: true,
+    },
+    Kind {
+        name: "client",
+        parents: &["config"],
+        attributes: CLIENT,
+        planned: CLIENT_PLANNED,
+        supported: true,
+    },
+    Kind {
+        name: "alert",
+        parents: &["defaults", "template", "client"],
+        attributes: &[
+            "type", "limit", "warning", "critical", "operator", "severity", "match", "exclude", "mail",
+            "note", "enabled",
+        ],
+        planned: &[
+            "free-below",
+            "for",
+            "samples",
+            "aggregate",
+            "clear",
+            "keep-firing-for",
+            "repeat",
+            "escalate-after",
+            "escalate-to",
+            "mute",
+            "within",
+        ],
+        supported: true,
+    },
+    Kind { name: "include", parents: &["config"], attributes: &[], planned: &["file"], supported: false },
+    Kind {
+        name: "heartbeat",
+        parents: &["config"],
+        attributes: &[],
+        planned: &["collector-url", "alerter-url"],
+        supported: false,
+    },
+    Kind {
+        name: "receiver",
+        parents: &["config"],
+        attributes: &[],
+        planned: &["mail", "time-zone", "min-severity", "repeat", "max-per-hour", "text-only"],
+        supported: false,
+    },
+    Kind {
+        name: "window",
+        parents: &["config"],
+        attributes: &[],
+        planned: &["name", "daily", "days", "from", "until", "time-zone"],
+        supported: false,
+    },
+];
+
+/// Alert types that a later version will know.
+pub(crate) const PLANNED_TYPES: &[&str] = &[
+    "stale",
+    "reboot",
+    "reboot-required",
+    "service",
+    "process",
+    "mount",
+    "raid",
+    "oom",
+    "disk-forecast",
+    "pressure",
+    "temperature",
+    "conntrack",
+];
+
+/// The element of that name.
+pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+/// What is said of everything that a later version will know.
+pub(crate) fn unsupported(what: &str) -> Wrong {
+    Wrong::new(format!("{what} is not supported by this version yet"))
+        .help("remove it, so that nobody relies on what does not happen")
+}
+
+/// Whether `element` may stand in `parent`; reports it where not. Where end tags are missing, a known element in the
+/// wrong place is a consequence of that, and not reported.
+pub(crate) fn admits(
+    sink: &mut Sink<'_>,
+    parent: &Element<'_>,
+    element: &Element<'_>,
+    unbalanced: bool,
+) -> bool {
+    let name = element.name;
+    let Some(known) = kind(name) else {
+        let here = KINDS.iter().filter(|kind| kind.supported && kind.parents.contains(&parent.name));
+        let here: Vec<_> = here.map(|kind| kind.name).collect();
+        let near = nearest(name, here.iter().copied()).map(|near| format!("did you mean <{near}>?"));
+        let wrong = Wrong::new(format!("<{name}> is not known in <{}>", parent.name)).maybe_help(near);
+        let nothing = || format!("nothing in <{}>", parent.name);
+        let expected = if here.is_empty() { nothing() } else { format!("<{}>", here.join(">, <")) };
+        sink.report(element.at, wrong.expected(expected));
+        return false;
+    };
+    if !known.supported {
+        sink.report(element.at, unsupported(&format!("<{name}>")));
+        return false;
+    }
+    if known.parents.contains(&parent.name) {
+        return true;
+    }
+    if !unbalanced {
+        let wrong = Wrong::new(format!("<{name}> cannot stand in <{}>", parent.name));
+        let places: Vec<_> = known.parents.iter().map(|parent| format!("<{parent}>")).collect();
+        let help = if places.is_empty() {
+            "it is the root: one per file".to_owned()
+        } else {
+            format!("it belongs into {}", places.join(", "))
+        };
+        sink.report(element.at, wrong.help(help));
+    }
+    false
+}
+
+/// Those attributes of `element` that this version reads; the others are reported.
+pub(crate) fn known<'e, 'a>(sink: &mut Sink<'_>, element: &'e Element<'a>) -> Vec<&'e Attribute<'a>> {
+    let Some(kind) = kind(element.name) else {
+        return Vec::new();
+    };
+    let mut known = Vec::new();
+    for attribute in &element.attributes {
+        let name = attribute.name;
+        if kind.attributes.contains(&name) {
+            known.push(attribute);
+        } else if kind.planned.contains(&name) {
+            sink.report(attribute.at, unsupported(&format!("`{name}`")));
+        } else {
+            sink.report(attribute.at, unknown_attribute(kind, name));
+        }
+    }
+    known
+}
+
+fn unknown_attribute(kind: &Kind, name: &str) -> Wrong {
+    let wrong =
+        Wrong::new(format!("<{}> has no attribute `{}`", kind.name, model::text::escape_to(name, 40)));
+    if let Some(near) = nearest(name, kind.attributes.iter().chain(kind.planned).copied()) {
+        return wrong.help(format!("did you mean `{near}`?"));
+    }
+    // An attribute in the wrong element is more often misplaced than misspelt.
+    let elsewhere: Vec<_> =
+        KINDS.iter().filter(|kind| kind.attributes.contains(&name)).map(|kind| kind.name).collect();
+    if !elsewhere.is_empty() {
+        return wrong.help(format!("it belongs into <{}>", elsewhere.join(">, <")));
+    }
+    let names = kind.attributes.join(", ");
+    wrong.expected(if names.is_empty() { "no attribute at all".to_owned() } else { names })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const DOCS: &str = include_str!("../../docs/config.md");
+
+    /// (element, attribute, whether it is planned) of every table row in docs/config.md.
+    fn documented() -> BTreeSet<(String, String, bool)> {
+        let mut element = String::new();
+        let mut documented = BTreeSet::new();
+        for line in DOCS.lines() {
+            if let Some(heading) = line.strip_prefix("### `<") {
+                heading.trim_end_matches(">`").clone_into(&mut element);
+            } else if line.starts_with('#') {
+                element.clear();
+            } else if let Some(row) = line.strip_prefix("| `").filter(|_| !element.is_empty()) {
+                let (names, meaning) = row.split_once(" | ").expect("a table has cells");
+                for name in names.split('`').filter(|name| !name.is_empty() && *name != ", ") {
+                    documented.insert((element.clone(), name.to_owned(), meaning.starts_with("*planned*")));
+                }
+            }
+        }
+        documented
+    }
+
+    #[test]
+    fn docs_and_grammar_name_the_same_attributes() {
+        let mut known = BTreeSet::new();
+        for kind in KINDS {
+            assert!(DOCS.contains(&format!("### `<{}>`", kind.name)), "{} is not documented", kind.name);
+            for (names, planned) in [(kind.attributes, false), (kind.planned, true)] {
+                known.extend(names.iter().map(|name| (kind.name.to_owned(), (*name).to_owned(), planned)));
+            }
+        }
+        let documented = documented();
+        assert_eq!(known.difference(&documented).collect::<Vec<_>>(), Vec::<&(String, String, bool)>::new());
+        assert_eq!(documented.difference(&known).collect::<Vec<_>>(), Vec::<&(String, String, bool)>::new());
+    }
+
+    #[test]
+    fn docs_name_every_type_and_its_unit() {
+        use model::Unit;
+        for metric in model::metric::METRICS {
+            let row = match metric.unit {
+                Unit::Percent => "| percentages",
+                Unit::Bytes => "| bytes:",
+                Unit::BytesPerSecond => "| bytes per second",
+                Unit::Seconds => "| spans of time",
+                Unit::PerSecond | Unit::Count => "| plain numbers",
+                Unit::Flag => "| `yes` or `no`",
+            };
+            let row = DOCS.lines().find(|line| line.starts_with(row)).expect("a row for each unit");
+            assert!(row.contains(&format!("`{}`", metric.name)), "{} is not in its row", metric.name);
+        }
+        for planned in PLANNED_TYPES {
+            assert!(model::metric::find(planned).is_none(), "{planned} is there: it is no longer planned");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What the readers of elements share: the place of the file, and the typed reading of attributes.
+
+use std::path::PathBuf;
+
+use crate::environment::Environment;
+use crate::fault::{Sink, Wrong};
+use crate::grammar;
+use crate::settings::{Secret, SecretSource};
+use crate::source::Span;
+use crate::tree::{Attribute, Element};
+use crate::value::{Value, text};
+
+/// A value and where it is written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) span: Span,
+}
+
+/// One pass over one file.
+pub(crate) struct Reading<'a> {
+    pub(crate) sink: Sink<'a>,
+    pub(crate) environment: &'a Environment,
+    /// The directory of the file.
+    pub(crate) base: PathBuf,
+    /// The first secret that stands in the file itself.
+    pub(crate) inline_secret: Option<Span>,
+}
+
+impl Reading<'_> {
+    pub(crate) fn report(&mut self, span: Span, wrong: Wrong) {
+        self.sink.report(span, wrong);
+    }
+
+    /// The value of `attribute`, or a fault.
+    pub(crate) fn take<T>(
+        &mut self,
+        attribute: &Attribute<'_>,
+        read: impl FnOnce(&str) -> Value<T>,
+    ) -> Option<At<T>> {
+        match read(&attribute.value) {
+            Ok(value) => Some(At { value, span: attribute.at }),
+            Err(wrong) => {
+                let Span { start, end } = attribute.value_at;
+                // An empty value has no characters to point at: its quotes have.
+                let span = if start == end { Span::new(start - 1, end + 1) } else { attribute.value_at };
+                self.report(span, wrong);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn path(&mut self, attribute: &Attribute<'_>) -> Option<At<PathBuf>> {
+        let (environment, base) = (self.environment, self.base.clone());
+        self.take(attribute, |text| environment.path(&base, text))
+    }
+
+    pub(crate) fn paths(&mut self, attribute: &Attribute<'_>) -> Option<At<Vec<PathBuf>>> {
+        let (environment, base) = (self.environment, self.base.clone());
+        self.take(attribute, |text| crate::value::list(text, |item| environment.path(&base, item)))
+    }
+
+    /// A secret into `slot`: attributes that end in `-file` or `-command` say where it is, others are it. A second
+    /// one is a fault.
+    pub(crate) fn secret(&mut self, attribute: &Attribute<'_>, slot: &mut Option<At<SecretSource>>) {
+        let read = if attribute.name.ends_with("-file") {
+            self.path(attribute).map(|path| At { value: SecretSource::File(path.value), span: path.span })
+        } else if attribute.name.ends_with("-command") {
+            self.take(attribute, |command| text(command).map(SecretSource::Command))
+        } else {
+            self.inline_secret.get_or_insert(attribute.at);
+            self.take(attribute, |secret| {
+                if secret.is_empty() {
+                    let wrong = Wrong::new("the value is empty");
+                    return Err(wrong.help("leave the attribute out where there is none"));
+                }
+                Ok(SecretSource::Inline(Secret::new(secret.to_owned())))
+            })
+        };
+        let Some(read) = read else { return };
+        if let Some(first) = slot {
+            let line = self.sink.source.line(first.span.start);
+            let wrong = Wrong::new(format!("two sources of one secret: the other is in line {line}"));
+            self.report(attribute.at, wrong.help("keep one of the two"));
+            return;
+        }
+        *slot = Some(read);
+    }
+
+    /// Reports that `element` lacks `name`, unless its attributes could not be read anyway.
+    pub(crate) fn missing(&mut self, element: &Element<'_>, name: &str, example: &str) {
+        // A value that is wrong was reported; the attribute is there.
+        if !element.broken && !element.attributes.iter().any(|attribute| attribute.name == name) {
+            let wrong = Wrong::new(format!("<{}> lacks the attribute `{name}`", element.name));
+            self.report(element.at, wrong.expected(example));
+        }
+    }
+
+    /// Reports whatever `element` holds; for elements that hold nothing.
+    pub(crate) fn holds_nothing(&mut self, element: &Element<'_>, unbalanced: bool) {
+        for child in &element.children {
+            grammar::admits(&mut self.sink, element, child, unbalanced);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What `check-config` prints: everything that the file comes to, without a secret.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use model::rule::{HOST_KEY_CHANGED, UNREACHABLE};
+use model::{Operator, Rule, Severity, Unit, metric};
+
+use crate::mail::SENDMAIL;
+use crate::settings::{Client, Connection, SecretSource, Settings, Smtp, Ssh, StorageUrl, Tls, Transport};
+
+/// So many clients are named in a warning; of the rest only the number.
+const NAMED: usize = 5;
+
+/// What `check-config` prints: the file, the storage, how mail goes, a table of clients with address, login and the
+/// number of their set of rules, the sets of rules, and warnings of what is allowed but hardly meant.
+pub fn summary(settings: &Settings) -> String {
+    let sets = rule_sets(&settings.clients);
+    let mut text = head(settings);
+    text.push('\n');
+    text += &clients(&settings.clients, &sets);
+    for (number, set) in sets.iter().enumerate() {
+        let _ = write!(
+            text,
+            "\nrules {} ({})\n{}",
+            number + 1,
+            clients_count(set.clients.len()),
+            rules(set.rules)
+        );
+    }
+    let warnings = warnings(settings);
+    if !warnings.is_empty() {
+        text.push('\n');
+    }
+    for warning in warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text
+}
+
+/// Clients that have the same rules.
+struct RuleSet<'a> {
+    rules: &'a [Rule],
+    clients: Vec<usize>,
+}
+
+fn rule_sets(clients: &[Client]) -> Vec<RuleSet<'_>> {
+    let mut sets: Vec<RuleSet<'_>> = Vec::new();
+    let mut known = std::collections::HashMap::new();
+    for (index, client) in clients.iter().enumerate() {
+        let number = *known.entry(rules(&client.rules)).or_insert_with(|| {
+            sets.push(RuleSet { rules: &client.rules, clients: Vec::new() });
+            sets.len() - 1
+        });
+        sets[number].clients.push(index);
+    }
+    sets
+}
+
+fn clients_count(count: usize) -> String {
+    if count == 1 { "1 client".to_owned() } else { format!("{count} clients") }
+}
+
+fn head(settings: &Settings) -> String {
+    let StorageUrl::Sqlite(path) = &settings.storage;
+    let every = |word: &str, every: Option<Duration>| match every {
+        Some(every) => format!("{word} every {}", Unit::Seconds.show(every.as_secs_f64())),
+        None => format!("{word} as often as it is run"),
+    };
+    let schedule = format!(
+        "{}, {}",
+        every("collector", settings.collector_every),
+        every("alerter", settings.alerter_every)
+    );
+    let mut rows = vec![
+        ("config", settings.file.display().to_string()),
+        ("storage", format!("SQLite, {}", path.display())),
+        ("mail", mail(settings)),
+    ];
+    if let Some(mail) = &settings.mail {
+        rows.push(("from", mail.from.clone()));
+        rows.push(("admin", if mail.admin.is_empty() { "nobody".to_owned() } else { mail.admin.join(", ") }));
+    }
+    rows.push(("schedule", schedule));
+    rows.push(("clients", format!("{}, {} at once", settings.clients.len(), settings.concurrency)));
+    rows.iter().fold(String::new(), |text, (name, value)| format!("{text}{name:<9} {value}\n"))
+}
+
+fn mail(settings: &Settings) -> String {
+    match settings.mail.as_ref().map(|mail| &mail.transport) {
+        None => format!("no <mail>: the local {SENDMAIL}, if there is one"),
+        Some(Transport::Sendmail(path)) => format!("the program {}", path.display()),
+        Some(Transport::Directory(path)) => format!("files in {}", path.display()),
+        Some(Transport::Smtp(smtp)) => server(smtp),
+    }
+}
+
+fn server(smtp: &Smtp) -> String {
+    let tls = match smtp.tls {
+        Tls::StartTls => "STARTTLS",
+        Tls::Tls => "TLS",
+        Tls::None => "in the clear",
+    };
+    let login = match &smtp.login {
+        Some((username, source)) => format!(", login {username} with {}", way_of_secret(source, "password")),
+        None => String::new(),
+    };
+    format!("{}:{}, {tls}{login}", smtp.host, smtp.port)
+}
+
+/// Where a secret comes from, never what it is.
+fn way_of_secret(source: &SecretSource, what: &str) -> String {
+    match source {
+        SecretSource::Inline(_) => format!("{what} in this file"),
+        SecretSource::File(path) => format!("{what} in {}", path.display()),
+        SecretSource::Command(_) => format!("{what} by a command"),
+    }
+}
+
+fn clients(clients: &[Client], sets: &[RuleSet<'_>]) -> String {
+    let mut numbers = vec![0; clients.len()];
+    for (number, set) in sets.iter().enumerate() {
+        for &client in &set.clients {
+            numbers[client] = number + 1;
+        }
+    }
+    let mut rows = vec![["CLIENT", "ADDRESS", "LOGIN", "GROUPS", "RULES"].map(str::to_owned)];
+    for (client, number) in clients.iter().zip(numbers) {
+        let (address, login) = match &client.connection {
+            Connection::Local => ("this host".to_owned(), "none needed".to_owned()),
+            Connection::Ssh(ssh) => (address(ssh), login(ssh)),
+        };
+        let groups: Vec<_> = client.groups.iter().map(String::as_str).collect();
+        let groups = if groups.is_empty() { "-".to_owned() } else { groups.join(",") };
+        rows.push([client.name.to_string(), address, login, groups, number.to_string()]);
+    }
+    table(&rows, "")
+}
+
+fn address(ssh: &Ssh) -> String {
+    let host = if ssh.address.contains(':') { format!("[{}]", ssh.address) } else { ssh.address.clone() };
+    let user = model::text::escape_to(&ssh.username, 40);
+    format!("{user}@{host}:{}", ssh.port)
+}
+
+fn login(ssh: &Ssh) -> String {
+    let file_name =
+        |path: &Path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let mut ways: Vec<String> =
+        ssh.identity_files.iter().map(|path| format!("key {}", file_name(path))).collect();
+    if ssh.identity_agent.is_some() {
+        ways.push("agent".to_owned());
+    }
+    if let Some(password) = &ssh.password {
+        ways.push(way_of_secret(password, "password"));
+    }
+    if ways.is_empty() {
+        ways.push("agent, default keys".to_owned());
+    }
+    if !ssh.host_keys.is_empty() {
+        ways.push("pinned host key".to_owned());
+    }
+    ways.join(", ")
+}
+
+fn rules(rules: &[Rule]) -> String {
+    let row = |rule: &Rule| {
+        let list = |word: &str, patterns: &[model::Pattern]| {
+            let patterns: Vec<_> = patterns.iter().map(|pattern| pattern.0.as_str()).collect();
+            if patterns.is_empty() { String::new() } else { format!(" {word} {}", patterns.join(",")) }
+        };
+        let objects = list("on", &rule.matches) + &list("but", &rule.excludes);
+        let receivers =
+            if rule.receivers.is_empty() { "nobody".to_owned() } else { rule.receivers.join(", ") };
+        [format!("{}{objects}", rule.metric), limits(rule), format!("-> {receivers}")]
+    };
+    table(&rules.iter().map(row).collect::<Vec<_>>(), "  ")
+}
+
+fn limits(rule: &Rule) -> String {
+    match rule.metric.as_str() {
+        UNREACHABLE => return "critical after two failed collections".to_owned(),
+        HOST_KEY_CHANGED => return "critical at once".to_owned(),
+        _ => {}
+    }
+    let unit = metric::unit(&rule.metric);
+    let limits = [(Severity::Warning, rule.threshold.warning), (Severity::Critical, rule.threshold.critical)];
+    let shown = limits.iter().filter_map(|(severity, limit)| {
+        Some(format!("{severity} {} {}", rule.threshold.operator.symbol(), unit.show((*limit)?)))
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// `rows` with columns as wide as their widest cell.
+fn table<const N: usize>(rows: &[[String; N]], indent: &str) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(text, "{indent}{}", cells.join("  ").trim_end());
+    }
+    text
+}
+
+fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if settings.clients.is_empty() {
+        warnings.push("there is no client: nothing is collected".to_owned());
+    }
+    let with = |is_meant: &dyn Fn(&Rule) -> bool| -> Vec<&str> {
+        let has = |client: &&Client| client.rules.iter().any(is_meant);
+        settings.clients.iter().filter(has).map(|client| client.name.as_str()).collect()
+    };
+    let untold = with(&|rule| rule.receivers.is_empty());
+    if !untold.is_empty() {
+        let remedy = "add mail=\"...\" to the clients, or admin=\"...\" to <mail>";
+        warnings.push(format!("alerts of {} tell nobody: {remedy}", named(&untold)));
+    }
+    let idle = with(&never_fires);
+    if !idle.is_empty() {
+        warnings.push(format!("{}: a limit above 100 % never fires", named(&idle)));
+    }
+    if settings.keep_raw.or(settings.keep_history).is_some() {
+        warnings.push("keep-raw and keep-history are noted, but this version keeps everything".to_owned());
+    }
+    warnings
+}
+
+/// Whether a limit lies beyond what a percentage can be.
+fn never_fires(rule: &Rule) -> bool {
+    let rises = matches!(rule.threshold.operator, Operator::AtLeast | Operator::Above);
+    let beyond = |limit: &f64| !rule.threshold.operator.breaches(100.0, *limit);
+    let limits = [rule.threshold.warning, rule.threshold.critical];
+    rises && metric::unit(&rule.metric) == Unit::Percent && limits.iter().flatten().any(beyond)
+}
+
+fn named(names: &[&str]) -> String {
+    let shown = names[..names.len().min(NAMED)].join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
