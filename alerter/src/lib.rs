@@ -1,1 +1,24 @@
-//! Placeholder.
+//! fleet-alerter: evaluate, decide, compose, deliver.
+//!
+//! [`evaluate`], [`fold`] and [`notify`] decide by values alone; [`run`] joins them to the store and a [`transport`].
+
+pub mod cli;
+pub mod compose;
+pub mod deliver;
+mod digest;
+pub mod dry_run;
+pub mod evaluate;
+#[cfg(test)]
+mod fixtures;
+pub mod fold;
+pub mod mail;
+pub mod notify;
+pub mod outbox;
+mod page;
+pub mod rulebook;
+pub mod run;
+pub mod status;
+pub mod table;
+pub mod test_mail;
+pub mod transport;
+pub mod way_out;

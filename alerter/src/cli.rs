@@ -1,0 +1,220 @@
+//! The command line.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::{Local, TimeZone as _};
+use clap::{Args, Parser, Subcommand};
+use config::{Environment, Settings, StorageUrl};
+use model::{Exit, Timestamp};
+use storage::{Program, RunLock, SqliteStore, StoreError};
+
+use crate::compose::Letterhead;
+use crate::dry_run::Printer;
+use crate::mail::Sender;
+use crate::run::{Job, run};
+use crate::status::Status;
+use crate::table::table;
+use crate::transport::Transport;
+use crate::{test_mail, way_out};
+
+/// Tells people what the collected reports say.
+#[derive(Debug, Parser)]
+#[command(name = "fleet-alerter", version)]
+#[command(after_help = "Exit status: 0 all well, 1 some mail failed or waits, 2 usage, 74 storage failed, \
+                        75 already running or storage busy, 78 config.xml is wrong.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArguments,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Read this file [default: the user's fleet-health/config.xml, root's /etc/fleet-health/config.xml]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Say what is done; twice: in detail
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+#[derive(Debug, Args, Clone, Copy)]
+struct RunArguments {
+    /// Print the mails that would be sent, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Evaluate what is new and send what there is to tell (the default)
+    Run(RunArguments),
+    /// Check config.xml and say what it means
+    CheckConfig,
+    /// Send a test mail, and say what the server answered
+    TestMail {
+        /// Where to [default: the admins of <mail>, else every receiver]
+        address: Option<String>,
+    },
+    /// Show clients, open alerts and mails that wait
+    Status {
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What a command ended in other than an exit status: said on stderr by `main`.
+#[derive(Debug)]
+pub enum Failure {
+    /// config.xml.
+    Config(config::Faults),
+    /// The storage.
+    Storage(StoreError),
+    /// Standard output.
+    Output(io::Error),
+    /// There is no way to send mail.
+    NoWayOut,
+    /// There is nobody to send a test to.
+    NoReceiver,
+    /// `--dry-run` with a command that sends nothing anyway, or that is to send.
+    NoDryRun,
+}
+
+impl Failure {
+    /// The exit status that says it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) => Exit::Config,
+            Self::Storage(error) => error.exit(),
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+            Self::Output(_) | Self::NoWayOut => Exit::Partial,
+            Self::NoReceiver | Self::NoDryRun => Exit::Usage,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(faults) => write!(f, "{faults}"),
+            Self::Storage(error) => write!(f, "{error}: {}", error.remedy()),
+            Self::Output(error) => write!(f, "standard output cannot be written: {error}"),
+            Self::NoWayOut => write!(
+                f,
+                "there is no way to send mail: add to config.xml \
+                 <mail transport=\"smtp\" host=\"mail.example.org\" from=\"fleet@example.org\"/>"
+            ),
+            Self::NoDryRun => write!(f, "--dry-run goes with a run only: say fleet-alerter --dry-run"),
+            Self::NoReceiver => {
+                write!(f, "config.xml names no receiver: say fleet-alerter test-mail ADDRESS")
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Cli {
+    /// The level of messages on stderr.
+    pub fn level(&self) -> log::LevelFilter {
+        match (self.common.quiet, self.common.verbose) {
+            (true, _) => log::LevelFilter::Error,
+            (false, 0) => log::LevelFilter::Warn,
+            (false, 1) => log::LevelFilter::Debug,
+            (false, _) => log::LevelFilter::Trace,
+        }
+    }
+
+    /// Does what was asked for. `clock` is asked at the begin and at the end.
+    pub fn execute(self, clock: &dyn Fn() -> Timestamp, out: &mut dyn Write) -> Result<Exit, Failure> {
+        let now = clock();
+        let environment = Environment::of_process();
+        let settings = config::load(self.common.config.as_deref(), &environment).map_err(Failure::Config)?;
+        let hostname = if environment.hostname.is_empty() { "localhost" } else { &environment.hostname };
+        let letterhead = Letterhead { version: env!("CARGO_PKG_VERSION"), hostname, time: &local_time };
+        let from = way_out::sender(&settings, hostname);
+        let job = Job { settings: &settings, from: &from, letterhead, now, clock };
+        match self.command.unwrap_or(Command::Run(self.run)) {
+            Command::Run(RunArguments { dry_run }) if dry_run || self.run.dry_run => dry_run_of(job, out),
+            Command::Run(_) => whole_run(job),
+            _ if self.run.dry_run => Err(Failure::NoDryRun),
+            Command::CheckConfig => {
+                write!(out, "{}", config::summary(&settings))?;
+                Ok(Exit::Ok)
+            }
+            Command::TestMail { address } => send_test(job, address.as_deref(), out),
+            Command::Status { json } => status(&settings, now, json, out),
+        }
+    }
+}
+
+/// The time as a person on this machine reads it, with its offset from UTC.
+fn local_time(at: Timestamp) -> String {
+    match Local.timestamp_millis_opt(at.millis()).earliest() {
+        Some(time) => time.format("%Y-%m-%d %H:%M:%S %:z").to_string(),
+        None => format!("{} ms after 1970", at.millis()),
+    }
+}
+
+fn database(settings: &Settings) -> &Path {
+    let StorageUrl::Sqlite(path) = &settings.storage;
+    path
+}
+
+fn whole_run(job: Job) -> Result<Exit, Failure> {
+    let settings = job.settings;
+    let _lock = RunLock::take(&settings.storage.state_dir(), Program::Alerter)?;
+    let mut store = SqliteStore::open(database(settings))?;
+    let mut transport = way_out::transport(settings, job.letterhead.hostname, Path::new(way_out::SENDMAIL));
+    let transport = transport.as_mut().map(|transport| transport.as_mut() as &mut dyn Transport);
+    Ok(run(&mut store, job, transport)?)
+}
+
+/// Works on a private copy of the storage, and prints what it would send.
+fn dry_run_of(job: Job, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let mut copy = SqliteStore::open_copy(database(job.settings))?;
+    Ok(run(&mut copy, job, Some(&mut Printer(out)))?)
+}
+
+fn send_test(job: Job, address: Option<&str>, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let Job { settings, from, letterhead, now, .. } = job;
+    let receivers = test_mail::receivers(settings, address);
+    if receivers.is_empty() {
+        return Err(Failure::NoReceiver);
+    }
+    let transport = way_out::transport(settings, letterhead.hostname, Path::new(way_out::SENDMAIL));
+    let mut transport = transport.ok_or(Failure::NoWayOut)?;
+    let sender = Sender { from, installation: letterhead.hostname, now, letterhead };
+    Ok(test_mail::send(&receivers, sender, transport.as_mut(), out)?)
+}
+
+fn status(settings: &Settings, now: Timestamp, json: bool, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let mut store = SqliteStore::open_existing(database(settings))?;
+    let status = Status::read(&mut store, settings)?;
+    if json {
+        serde_json::to_writer(&mut *out, &status).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", table(&status, now))?;
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,160 @@
+//! [`Status`] as tables for a person.
+
+use std::fmt::Write as _;
+
+use chrono::DateTime;
+use model::Timestamp;
+use model::metric::{self, Unit};
+use model::text::{escape, escape_to};
+
+use crate::status::{ClientStatus, RunStatus, Status};
+
+/// The widest cell of a table.
+const CELL: usize = 60;
+
+/// `status` as text; `now` turns times into ages.
+pub fn table(status: &Status, now: Timestamp) -> String {
+    let mut text = String::new();
+    clients(&mut text, status, now);
+    failures(&mut text, status);
+    alerts(&mut text, status, now);
+    outbox(&mut text, status, now);
+    let counts = &status.counts;
+    let _ = writeln!(
+        text,
+        "\n{} reports stored, {} entries not evaluated, {} news not told, {} records in quarantine",
+        counts.reports, counts.unevaluated, counts.untold, counts.quarantined
+    );
+    for (name, run) in [("fleet-collector", &status.runs.collector), ("fleet-alerter", &status.runs.alerter)]
+    {
+        let _ = writeln!(text, "last run of {name}: {}", last_run(run.as_ref(), now));
+    }
+    text
+}
+
+fn clients(text: &mut String, status: &Status, now: Timestamp) {
+    let mut rows = vec![
+        ["CLIENT", "CONTACT", "OUTCOME", "CPU", "MEMORY", "FULLEST DISK", "LOAD", "UP", "OS"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for client in &status.clients {
+        let name = if client.configured { client.name.clone() } else { format!("{} (removed)", client.name) };
+        rows.push(vec![
+            name,
+            client.last_contact.as_deref().map_or("never".to_owned(), |at| age(at, now)),
+            client.outcome.clone().unwrap_or_else(|| "-".to_owned()),
+            shown(client, "cpu"),
+            shown(client, "memory"),
+            fullest(client),
+            shown(client, "load"),
+            shown(client, "uptime"),
+            client.host.as_ref().map_or("-".to_owned(), |host| escape_to(&host.os, 40)),
+        ]);
+    }
+    columns(text, &rows);
+}
+
+/// What went wrong at the clients that could not be collected.
+fn failures(text: &mut String, status: &Status) {
+    let failed: Vec<_> =
+        status.clients.iter().filter(|client| client.configured && !client.message.is_empty()).collect();
+    if !failed.is_empty() {
+        let _ = writeln!(text, "\nFailed at the latest attempt");
+    }
+    for client in failed {
+        let _ = writeln!(text, "  {}: {}", client.name, escape_to(&client.message, 400));
+    }
+}
+
+fn alerts(text: &mut String, status: &Status, now: Timestamp) {
+    if status.alerts.is_empty() {
+        let _ = writeln!(text, "\nNo alert fires.");
+        return;
+    }
+    let _ = writeln!(text);
+    let mut rows =
+        vec![["FIRING", "CLIENT", "ALERT", "NOW", "LIMIT", "PEAK", "SINCE"].map(str::to_owned).to_vec()];
+    for alert in &status.alerts {
+        let unit = metric::unit(&alert.metric);
+        let object = alert.labels.values().map(String::as_str).collect::<Vec<_>>().join(" ");
+        // The rules over collections have no value of their own.
+        let value = |value: f64| {
+            if metric::find(&alert.metric).is_some() { unit.show(value) } else { "-".to_owned() }
+        };
+        rows.push(vec![
+            alert.severity.to_uppercase(),
+            escape(&alert.client),
+            escape_to(format!("{} {object}", alert.metric).trim_end(), CELL),
+            value(alert.value),
+            value(alert.limit),
+            value(alert.peak),
+            age(&alert.begin, now),
+        ]);
+    }
+    columns(text, &rows);
+}
+
+fn outbox(text: &mut String, status: &Status, now: Timestamp) {
+    if !status.outbox.is_empty() {
+        let _ = writeln!(text);
+        let mut rows = vec![["MAIL", "TO", "SUBJECT", "COMPOSED", "DETAIL"].map(str::to_owned).to_vec()];
+        for message in &status.outbox {
+            rows.push(vec![
+                message.state.to_owned(),
+                escape_to(&message.receiver, CELL),
+                escape_to(&message.subject, CELL),
+                age(&message.created, now),
+                escape_to(&message.detail, 120),
+            ]);
+        }
+        columns(text, &rows);
+    }
+    for backoff in &status.backoffs {
+        let (receiver, detail) = (escape(&backoff.receiver), escape_to(&backoff.detail, 300));
+        let _ = writeln!(text, "\nmail to {receiver} failed {} times in a row: {detail}", backoff.failures);
+    }
+}
+
+fn last_run(run: Option<&RunStatus>, now: Timestamp) -> String {
+    let Some(run) = run else { return "never".to_owned() };
+    let end = if run.end.is_some() { "" } else { ", not ended" };
+    format!("{}{end}, {} done, {} failed", age(&run.begin, now), run.done, run.failed)
+}
+
+fn shown(client: &ClientStatus, name: &str) -> String {
+    let found = client.metrics.iter().find(|metric| metric.metric == name);
+    found.map_or("-".to_owned(), |found| metric::unit(name).show(found.value))
+}
+
+/// `93 % /var`
+fn fullest(client: &ClientStatus) -> String {
+    let disks = client.metrics.iter().filter(|metric| metric.metric == "disk");
+    disks.max_by(|a, b| a.value.total_cmp(&b.value)).map_or("-".to_owned(), |disk| {
+        let mount = disk.labels.values().map(String::as_str).collect::<Vec<_>>().join(" ");
+        format!("{} {}", Unit::Percent.show(disk.value), escape_to(&mount, 30))
+    })
+}
+
+/// `3 min 20 s ago`
+fn age(at: &str, now: Timestamp) -> String {
+    let Ok(at) = DateTime::parse_from_rfc3339(at) else { return "-".to_owned() };
+    let seconds = now.since(Timestamp(at.timestamp_millis())) as f64 / 1000.0;
+    if seconds < 0.0 {
+        "in the future".to_owned()
+    } else {
+        format!("{} ago", Unit::Seconds.show(seconds.floor()))
+    }
+}
+
+/// Pads every column to its widest cell.
+fn columns(text: &mut String, rows: &[Vec<String>]) {
+    let count = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    for row in rows {
+        let line: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(text, "{}", line.join("  ").trim_end());
+    }
+}
