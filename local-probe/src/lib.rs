@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The static program that reads a client's health, seals it to the management host and spools it.
+//!
+//! It opens no socket, starts no program, needs no root, and writes in its own directory only. Runs on Linux from
+//! kernel 3.2.
+//!
+//! [`machine::Machine`] is what is looked at, [`readers`] look at it, [`report`] makes one report of what they saw,
+//! [`spool`] keeps it until it is stored for good, [`serve`] streams it.
+
+pub mod arguments;
+mod counters;
+pub mod install;
+pub mod machine;
+pub mod process;
+pub mod readers;
+pub mod report;
+pub mod sample;
+pub mod serve;
+pub mod show;
+pub mod spool;
+
+pub use counters::Counters;

@@ -1,0 +1,147 @@
+//! The command line. There is no parser crate in what travels to every client.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use model::ClientUid;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+local-probe: reads this machine's health, for people and for fleet-collector
+
+usage:
+  local-probe --print [--root DIR]   a table for a person
+  local-probe --json [--root DIR]    the same for a program
+  local-probe --version | --help
+
+  --root DIR   read DIR/proc, DIR/sys and DIR/etc instead of this machine's
+
+what fleet-collector runs, and a client's own cron may:
+  local-probe serve DIR              one request on stdin, records on stdout
+  local-probe sample DIR CLIENT      one more record into the spool DIR/CLIENT
+  DIR/CLIENT/sample                  the same, by the link that lies there
+  local-probe install DIR SHA256     after an upload into DIR
+
+Exit status: 0 ok, 1 something failed, 2 wrong usage, 74 the spool failed, 75 the spool is in use.
+";
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Print [`HELP`].
+    Help,
+    /// Print the version.
+    Version,
+    /// Show the machine, whose files are below `root`, to a person or, as JSON, to a program.
+    Show {
+        /// `/`, but for trials.
+        root: PathBuf,
+        /// For a program.
+        json: bool,
+    },
+    /// Serve one request over the remote-dir `home`.
+    Serve {
+        /// The remote-dir.
+        home: PathBuf,
+    },
+    /// Add a record to a spool.
+    Sample {
+        /// The remote-dir.
+        home: PathBuf,
+        /// Whose spool.
+        client: ClientUid,
+    },
+    /// Take the place of an uploaded probe.
+    Install {
+        /// The remote-dir.
+        home: PathBuf,
+        /// SHA-256 of the program.
+        digest: [u8; 32],
+    },
+}
+
+/// Parses what follows the program's name; `program` is its absolute path as it was called. The error is for a person.
+pub fn parse(program: &Path, arguments: &[OsString]) -> Result<Command, String> {
+    let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or("\u{fffd}")).collect();
+    let path = |at: usize| PathBuf::from(&arguments[at]);
+    match words[..] {
+        [] if program.file_name().is_some_and(|name| name == "sample") => sample_link(program),
+        [] => Err("nothing to do".to_owned()),
+        ["--help" | "-h" | "help", ..] => Ok(Command::Help),
+        ["--version" | "-V"] => Ok(Command::Version),
+        [form @ ("--print" | "--json")] => {
+            Ok(Command::Show { root: PathBuf::from("/"), json: form == "--json" })
+        }
+        [form @ ("--print" | "--json"), "--root", _] => {
+            Ok(Command::Show { root: path(2), json: form == "--json" })
+        }
+        ["serve", _] => Ok(Command::Serve { home: path(1) }),
+        ["sample", _, client] => Ok(Command::Sample { home: path(1), client: uid(client)? }),
+        ["install", _, digest] => Ok(Command::Install { home: path(1), digest: sha256(digest)? }),
+        [word, ..] => Err(format!("{} or what follows it is not understood", model::text::escape(word))),
+    }
+}
+
+fn uid(text: &str) -> Result<ClientUid, String> {
+    text.parse().map_err(|error| format!("no client: {error}"))
+}
+
+/// The link lies at `<remote-dir>/<client uid>/sample`.
+fn sample_link(program: &Path) -> Result<Command, String> {
+    let spool = program.parent();
+    let client = spool.and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    let home = spool.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
+    Ok(Command::Sample { home, client: uid(client)? })
+}
+
+fn sha256(text: &str) -> Result<[u8; 32], String> {
+    let fault = || format!("{} is not 64 hexadecimal digits", model::text::escape(text));
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(fault());
+    }
+    let mut digest = [0; 32];
+    for (at, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| fault())?;
+    }
+    Ok(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(program: &str, words: &[&str]) -> Result<Command, String> {
+        parse(Path::new(program), &words.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_link_names_the_spool() {
+        let client = ClientUid([0xab; 16]);
+        let command = Command::Sample { home: PathBuf::from("/home/u/.fleet-health"), client };
+        assert_eq!(parsed(&format!("/home/u/.fleet-health/{client}/sample"), &[]), Ok(command.clone()));
+        assert_eq!(parsed("/p", &["sample", "/home/u/.fleet-health", &client.to_string()]), Ok(command));
+    }
+
+    #[test]
+    fn verbs_and_options_are_understood() {
+        assert_eq!(
+            parsed("/p", &["--json", "--root", "/x"]),
+            Ok(Command::Show { root: "/x".into(), json: true })
+        );
+        assert_eq!(parsed("/p", &["serve", "d"]), Ok(Command::Serve { home: "d".into() }));
+        let digest = "0f".repeat(32);
+        assert_eq!(
+            parsed("/p", &["install", "d", &digest]),
+            Ok(Command::Install { home: "d".into(), digest: [15; 32] })
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for words in
+            [&[][..], &["serve"], &["--print", "--root"], &["sample", "d", "x"], &["install", "d", "é"]]
+        {
+            assert!(parsed("/p", words).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The mounted file systems.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::mountinfo::{Mount, parse, real};
+use super::space::{Answer, Patience, ask_all};
+use super::{Reader, Reading, percent};
+use crate::machine::Space;
+
+/// The most file systems that are looked at.
+const MAX_MOUNTS: usize = 256;
+
+/// How long a mount that did not answer is left alone.
+const SKIP_MILLIS: u64 = 3_600_000;
+
+const PATIENCE: Patience = Patience { each: Duration::from_secs(2), all: Duration::from_secs(10) };
+
+/// A mount that did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// Its mount point.
+    pub mount: String,
+    /// When it was asked.
+    pub asked: Timestamp,
+}
+
+impl Stuck {
+    /// Whether it is still left alone at `now`; a clock that was set does not make that longer.
+    fn holds(&self, now: Timestamp) -> bool {
+        now.since(self.asked).unsigned_abs() < SKIP_MILLIS
+    }
+}
+
+/// Reads mountinfo and asks each file system for its space.
+pub(super) struct Mounts;
+
+impl Reader for Mounts {
+    fn name(&self) -> &'static str {
+        "mounts"
+    }
+
+    fn read(&self, reading: &mut Reading) -> Result<(), String> {
+        let mut mounts = real(parse(&reading.machine.bytes("proc/self/mountinfo")?));
+        let mut faults = Vec::new();
+        if mounts.len() > MAX_MOUNTS {
+            faults.push(format!(
+                "{} mounts more than the {MAX_MOUNTS} that are looked at",
+                mounts.len() - MAX_MOUNTS
+            ));
+            mounts.truncate(MAX_MOUNTS);
+        }
+        let known = |mount: &Mount| {
+            let name = name(mount);
+            reading
+                .known_stuck
+                .iter()
+                .find(|stuck| stuck.mount == name && stuck.holds(reading.clock.wall))
+                .cloned()
+        };
+        let (skipped, asked): (Vec<_>, Vec<_>) = mounts.into_iter().partition(|mount| known(mount).is_some());
+        reading.stuck = skipped.iter().filter_map(known).collect();
+        for mount in &skipped {
+            flags(reading, mount, true);
+        }
+        let paths: Vec<PathBuf> = asked.iter().map(|mount| reading.machine.path(&mount.path)).collect();
+        for (mount, answer) in asked.iter().zip(ask_all(&paths, &reading.machine.ask_space, PATIENCE)) {
+            match answer {
+                Answer::Space(Ok(space)) => told(reading, mount, &space),
+                Answer::Space(Err(error)) => faults.push(format!("{}: {error}", name(mount))),
+                Answer::Stuck => {
+                    flags(reading, mount, true);
+                    reading.stuck.push(Stuck { mount: name(mount), asked: reading.clock.wall });
+                }
+                Answer::NotAsked => faults.push(format!("{}: no time left to ask it", name(mount))),
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+    }
+}
+
+fn name(mount: &Mount) -> String {
+    mount.path.to_string_lossy().into_owned()
+}
+
+fn flags(reading: &mut Reading, mount: &Mount, stuck: bool) {
+    let flag = |yes: bool| f64::from(u8::from(yes));
+    let was_stuck = reading.known_stuck.iter().any(|known| known.mount == name(mount));
+    reading.gauge_of("read-only", "mount", &name(mount), flag(mount.read_only));
+    // An ordinary mount says nothing; one that answers again says so, or an alert would never end.
+    if stuck || was_stuck {
+        reading.gauge_of("mount-stuck", "mount", &name(mount), flag(stuck));
+    }
+}
+
+/// As df(1) counts: what root alone may fill is neither used nor free.
+fn told(reading: &mut Reading, mount: &Mount, space: &Space) {
+    if space.total == 0 {
+        return;
+    }
+    flags(reading, mount, false);
+    let used = space.total.saturating_sub(space.free);
+    if let Some(value) = percent(used, used.saturating_add(space.available)) {
+        reading.gauge_of("disk", "mount", &name(mount), value);
+    }
+    reading.gauge_of("disk-free", "mount", &name(mount), space.available as f64);
+    reading.gauge_of("disk-total", "mount", &name(mount), space.total as f64);
+    if let Some(value) = percent(space.inodes.saturating_sub(space.inodes_free), space.inodes) {
+        reading.gauge_of("inodes", "mount", &name(mount), value);
+    }
+}

@@ -1,0 +1,62 @@
+//! One run: what the readers saw, as one report.
+
+use model::{Body, Clock, Labels, Record, Report, Sample};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::Counters;
+use crate::machine::Machine;
+use crate::readers::{ALL, COUNTING, Reading, Stuck, top};
+
+/// What one run found out, and what the next should know.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// When.
+    pub clock: Clock,
+    /// The report.
+    pub report: Report,
+    /// For the next run's rates.
+    pub counters: Counters,
+    /// Mounts that the next run leaves alone.
+    pub stuck: Vec<Stuck>,
+}
+
+impl Outcome {
+    /// The record of it.
+    pub fn into_record(self) -> (Record, Counters, Vec<Stuck>) {
+        let body = Body::Report(self.report);
+        (Record { version: model::record::VERSION, clock: self.clock, body }, self.counters, self.stuck)
+    }
+}
+
+/// Looks at `machine`. Rates are those since `before`; where that is no ground for rates, those of a short pause.
+pub fn take(machine: &Machine, before: Option<&Counters>, known_stuck: &[Stuck]) -> Outcome {
+    let clock = machine.clock();
+    let mut reading = Reading::new(machine, &clock, known_stuck);
+    let readers = reading.run(ALL);
+    let Reading { host, mut samples, counters, stuck, processes, .. } = reading;
+    let (base, later_clock);
+    let (before, counters, processes) =
+        if let Some(before) = before.filter(|before| before.leads_to(&counters)) {
+            (before, counters, processes)
+        } else {
+            std::thread::sleep(machine.pause);
+            base = counters;
+            later_clock = machine.clock();
+            let mut later = Reading::new(machine, &later_clock, known_stuck);
+            later.run(COUNTING);
+            (&base, later.counters, later.processes)
+        };
+    samples.extend(before.rates(&counters));
+    let evidence = top(machine, &processes, before, &counters);
+    let cost = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = cost.tv_sec as f64 + cost.tv_nsec as f64 / 1e9;
+    samples.push(Sample { metric: "probe-cpu".to_owned(), labels: Labels::none(), value: seconds });
+    sort(&mut samples);
+    Outcome { clock, report: Report { host, samples, readers, evidence }, counters, stuck }
+}
+
+/// Into the order in which people are shown them.
+fn sort(samples: &mut [Sample]) {
+    let place = |name: &str| model::metric::METRICS.iter().position(|metric| metric.name == name);
+    samples.sort_by(|a, b| (place(&a.metric), &a.labels).cmp(&(place(&b.metric), &b.labels)));
+}
