@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The collector: one worker process per client connects, runs the probe there, fetches, opens and decodes what it
+//! spooled; the supervisor bounds the workers, stamps what they bring, and stores it.
+
+pub mod cli;
+mod credential;
+mod event_time;
+mod host_key;
+mod job;
+mod keys;
+mod known_hosts;
+mod prepare;
+mod probe;
+mod random;
+mod report;
+mod run;
+mod selection;
+mod slot;
+mod stream;
+mod supervisor;
+mod trust;
+pub mod worker;

@@ -1,0 +1,271 @@
+//! What a client is logged in to with: read in the supervisor, so that each file is read and each key decrypted once
+//! for all clients that share it (decrypting takes 0.1 s by design), and a worker sees its own client's alone.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use config::{Secret, SecretSource, Ssh};
+use model::Outcome;
+use model::text::escape;
+use ssh_key::{LineEnding, PrivateKey};
+use zeroize::Zeroizing;
+
+use crate::job::{Credentials, Hidden, LoginKey};
+
+/// The most bytes of a key file.
+const MAX_KEY: u64 = 32 * 1024;
+
+/// Credentials that were read already, and where the defaults are.
+pub(crate) struct Wallet {
+    home: Option<PathBuf>,
+    agent: Option<String>,
+    /// By file, and by what is to open it.
+    keys: HashMap<PathBuf, Vec<(Option<SecretSource>, ReadKey)>>,
+    /// What commands printed; each runs once.
+    printed: HashMap<String, Result<Secret, String>>,
+}
+
+type ReadKey = Result<LoginKey, Trouble>;
+
+/// Why a key file is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Trouble {
+    /// It is not there.
+    Absent(String),
+    /// It is of no use, and why.
+    Unusable(String),
+}
+
+impl Trouble {
+    fn text(self) -> String {
+        match self {
+            Self::Absent(text) | Self::Unusable(text) => text,
+        }
+    }
+}
+
+impl Wallet {
+    /// `home` holds the default keys; `agent` is what `SSH_AUTH_SOCK` says.
+    pub(crate) fn new(home: Option<PathBuf>, agent: Option<String>) -> Self {
+        Self { home, agent, keys: HashMap::new(), printed: HashMap::new() }
+    }
+
+    /// The credentials of a client, all read.
+    pub(crate) fn credentials(&mut self, ssh: &Ssh) -> Result<Credentials, Outcome> {
+        let refuse = |detail: String| Outcome::Credential { detail: escape(&detail) };
+        let keys = ssh
+            .identity_files
+            .iter()
+            .map(|file| self.key(file, ssh.passphrase.as_ref()).map_err(Trouble::text))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(refuse)?;
+        let agent = ssh.identity_agent.as_ref().map(|path| {
+            path.to_str()
+                .map(str::to_owned)
+                .ok_or_else(|| format!("{}: this path is not UTF-8", path.display()))
+        });
+        let agent = agent.transpose().map_err(refuse)?;
+        let password = ssh.password.as_ref().map(|source| self.secret(source).map(Hidden));
+        let password = password.transpose().map_err(|fault| refuse(format!("password: {fault}")))?;
+        let credentials = Credentials { keys, agent, password };
+        if credentials.is_empty() { self.defaults(ssh).map_err(refuse) } else { Ok(credentials) }
+    }
+
+    /// What serves where config.xml names nothing: the agent, then the user's default keys.
+    fn defaults(&mut self, ssh: &Ssh) -> Result<Credentials, String> {
+        let directory = self.home.clone().unwrap_or_default().join(".ssh");
+        let mut troubles = Vec::new();
+        let mut keys = Vec::new();
+        for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
+            match self.key(&directory.join(name), ssh.passphrase.as_ref()) {
+                Ok(key) => keys.push(key),
+                Err(Trouble::Absent(_)) => {}
+                Err(Trouble::Unusable(why)) => troubles.push(why),
+            }
+        }
+        let credentials = Credentials { keys, agent: self.agent.clone(), password: None };
+        if credentials.is_empty() {
+            troubles.push(format!(
+                "neither password nor key nor agent: give identity-file or password-file, set SSH_AUTH_SOCK, \
+                 or make a key with ssh-keygen -f {}",
+                directory.join("id_ed25519").display()
+            ));
+            return Err(troubles.join("; "));
+        }
+        Ok(credentials)
+    }
+
+    fn secret(&mut self, source: &SecretSource) -> Result<Secret, String> {
+        let SecretSource::Command(command) = source else {
+            return source.resolve();
+        };
+        self.printed.entry(command.clone()).or_insert_with(|| source.resolve()).clone()
+    }
+
+    fn key(&mut self, file: &Path, passphrase: Option<&SecretSource>) -> ReadKey {
+        let known =
+            self.keys.get(file).and_then(|list| list.iter().find(|(with, _)| with.as_ref() == passphrase));
+        if let Some((_, key)) = known {
+            return key.clone();
+        }
+        let key = self.read_key(file, passphrase);
+        self.keys.entry(file.to_owned()).or_default().push((passphrase.cloned(), key.clone()));
+        key
+    }
+
+    fn read_key(&mut self, file: &Path, passphrase: Option<&SecretSource>) -> ReadKey {
+        let at = file.display();
+        let text = read_private(file)?;
+        let passphrase = passphrase
+            .map(|source| self.secret(source))
+            .transpose()
+            .map_err(|fault| Trouble::Unusable(format!("passphrase of {at}: {fault}")))?;
+        usable(&at.to_string(), &text, passphrase.as_ref())
+            .map_err(|why| Trouble::Unusable(format!("{at}: {why}")))
+    }
+}
+
+impl Credentials {
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.agent.is_none() && self.password.is_none()
+    }
+}
+
+/// A key file's text. As ssh(1) does, refuses one that is ours and open to others.
+fn read_private(file: &Path) -> Result<Zeroizing<String>, Trouble> {
+    let at = file.display();
+    let unusable = |error: io::Error| Trouble::Unusable(format!("{at}: {error}"));
+    let from = File::open(file).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Trouble::Absent(format!("{at}: there is no such file")),
+        _ => unusable(error),
+    })?;
+    let metadata = from.metadata().map_err(unusable)?;
+    if !metadata.is_file() || metadata.len() > MAX_KEY {
+        return Err(Trouble::Unusable(format!("{at}: this is no key file")));
+    }
+    if metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o077 != 0 {
+        return Err(Trouble::Unusable(format!("{at}: others may read this key: chmod 600 {at}")));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(MAX_KEY as usize));
+    from.take(MAX_KEY).read_to_string(&mut text).map_err(unusable)?;
+    Ok(text)
+}
+
+/// Decrypts a key of OpenSSH's form; leaves the older PEM forms, which only libssh2 reads, as they are.
+fn usable(file: &str, text: &str, passphrase: Option<&Secret>) -> Result<LoginKey, String> {
+    let give = |pem: &str, passphrase: Option<&Secret>| LoginKey {
+        file: file.to_owned(),
+        pem: Hidden(Secret::new(pem.to_owned())),
+        passphrase: passphrase.cloned().map(Hidden),
+    };
+    let needs = "this key is encrypted: give passphrase-file or passphrase-command, or use an agent";
+    if !text.contains("BEGIN OPENSSH PRIVATE KEY") {
+        if !text.contains(" PRIVATE KEY-----") {
+            return Err("this is no private key (a public key ends in .pub and is no use here)".to_owned());
+        }
+        let encrypted = text.contains("ENCRYPTED");
+        if encrypted && passphrase.is_none() {
+            return Err(needs.to_owned());
+        }
+        return Ok(give(text, passphrase.filter(|_| encrypted)));
+    }
+    let key = PrivateKey::from_openssh(text.as_bytes())
+        .map_err(|error| format!("this key cannot be read: {error}"))?;
+    if !key.is_encrypted() {
+        return Ok(give(text, None));
+    }
+    let passphrase = passphrase.ok_or(needs)?;
+    let key =
+        key.decrypt(passphrase.reveal()).map_err(|_| "the passphrase does not open this key".to_owned())?;
+    let pem = key.to_openssh(LineEnding::LF).map_err(|error| error.to_string())?;
+    Ok(give(&pem, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    fn ssh(files: &[&Path], passphrase: Option<&str>) -> Ssh {
+        Ssh {
+            address: "::1".to_owned(),
+            port: 22,
+            username: "ops".to_owned(),
+            password: None,
+            identity_files: files.iter().map(|file| file.to_path_buf()).collect(),
+            passphrase: passphrase.map(|text| SecretSource::Inline(Secret::new(text.to_owned()))),
+            identity_agent: None,
+            host_keys: vec![],
+            known_hosts: vec![],
+        }
+    }
+
+    fn keygen(file: &Path, kind: &[&str], passphrase: &str) {
+        let made =
+            Command::new("ssh-keygen").args(kind).args(["-q", "-N", passphrase, "-f"]).arg(file).status();
+        assert!(made.unwrap().success());
+    }
+
+    fn refusal(given: Result<Credentials, Outcome>) -> String {
+        match given {
+            Err(Outcome::Credential { detail }) => detail,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn real_keys_open_with_the_right_passphrase_only() {
+        let directory = tempfile::tempdir().unwrap();
+        for kind in [&["-t", "ed25519"][..], &["-t", "ecdsa"], &["-t", "rsa", "-b", "2048"]] {
+            let file = directory.path().join(kind[1]);
+            keygen(&file, kind, "secret");
+            let mut wallet = Wallet::new(None, None);
+            let keys = wallet.credentials(&ssh(&[&file], Some("secret"))).unwrap().keys;
+            assert!(!PrivateKey::from_openssh(keys[0].pem.0.reveal()).unwrap().is_encrypted());
+            let wrong = refusal(wallet.credentials(&ssh(&[&file], Some("wrong"))));
+            assert!(wrong.ends_with("the passphrase does not open this key"), "{wrong}");
+            assert!(
+                refusal(wallet.credentials(&ssh(&[&file], None)))
+                    .contains("is encrypted: give passphrase-file")
+            );
+        }
+    }
+
+    #[test]
+    fn old_pem_is_left_to_the_library_with_its_passphrase() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("old");
+        keygen(&file, &["-t", "rsa", "-b", "2048", "-m", "PEM"], "secret");
+        let key = &Wallet::new(None, None).credentials(&ssh(&[&file], Some("secret"))).unwrap().keys[0];
+        assert!(key.pem.0.reveal().contains("ENCRYPTED"));
+        assert_eq!(key.passphrase.as_ref().unwrap().0.reveal(), "secret");
+    }
+
+    #[test]
+    fn a_key_that_others_read_is_refused_with_the_line_to_type() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("key");
+        keygen(&file, &["-t", "ed25519"], "");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let said = refusal(Wallet::new(None, None).credentials(&ssh(&[&file], None)));
+        assert!(said.contains(&format!("chmod 600 {}", file.display())), "{said}");
+    }
+
+    #[test]
+    fn without_anything_named_the_agent_and_default_keys_serve() {
+        let home = tempfile::tempdir().unwrap();
+        let mut wallet = Wallet::new(Some(home.path().to_owned()), None);
+        assert!(refusal(wallet.credentials(&ssh(&[], None))).contains("ssh-keygen -f"));
+        std::fs::create_dir(home.path().join(".ssh")).unwrap();
+        keygen(&home.path().join(".ssh/id_ed25519"), &["-t", "ed25519"], "");
+        let mut wallet = Wallet::new(Some(home.path().to_owned()), Some("/agent".to_owned()));
+        let given = wallet.credentials(&ssh(&[], None)).unwrap();
+        assert_eq!((given.keys.len(), given.agent.as_deref()), (1, Some("/agent")));
+        let missing = home.path().join("missing");
+        assert!(refusal(wallet.credentials(&ssh(&[&missing], None))).ends_with("there is no such file"));
+    }
+}

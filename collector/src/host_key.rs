@@ -1,0 +1,222 @@
+//! Whether the key that a server offers is the one expected there. Pure; there is no way to say "do not care".
+
+use config::HostKeyPin;
+use model::Outcome;
+use serde::{Deserialize, Serialize};
+use ssh_key::{Fingerprint, PublicKey};
+
+use crate::known_hosts::KnownHosts;
+
+/// Everything that is written down about one server's key.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Expected {
+    /// Keys, by blob, and where they stand.
+    pub(crate) keys: Vec<(Vec<u8>, String)>,
+    /// SHA-256 of keys, and where they stand.
+    pub(crate) fingerprints: Vec<([u8; 32], String)>,
+    /// Keys that must not be used, and where that stands.
+    pub(crate) revoked: Vec<(Vec<u8>, String)>,
+}
+
+/// What is to be thought of an offered key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict<'a> {
+    /// It is written down at that place.
+    Match(&'a str),
+    /// Nothing is written down.
+    Unknown,
+    /// Another is written down at that place.
+    Changed(&'a str),
+    /// It is marked as revoked at that place.
+    Revoked(&'a str),
+}
+
+impl Expected {
+    /// What applies to the server at `address` and `port`: its pins if it has any, else the files' lines. A revoked key
+    /// stays revoked even where it is pinned.
+    pub(crate) fn gather<'a>(
+        (address, port): (&str, u16),
+        (pins, source): (&[HostKeyPin], &str),
+        files: impl Iterator<Item = &'a KnownHosts>,
+    ) -> Self {
+        let mut expected = Self::default();
+        for pin in pins {
+            let source = format!("{source} (host-key)");
+            match pin {
+                HostKeyPin::Key(_, blob) => expected.keys.push((blob.clone(), source)),
+                HostKeyPin::Fingerprint(digest) => expected.fingerprints.push((*digest, source)),
+            }
+        }
+        let lines: Vec<_> = files.flat_map(|file| file.of(address, port)).collect();
+        for line in lines {
+            let list = if line.revoked { &mut expected.revoked } else { &mut expected.keys };
+            if line.revoked || pins.is_empty() {
+                list.push((line.key.to_vec(), line.source.to_owned()));
+            }
+        }
+        expected
+    }
+
+    /// The verdict over an offered key's blob.
+    pub(crate) fn judge(&self, offered: &[u8]) -> Verdict<'_> {
+        let holds = |list: &'_ [(Vec<u8>, String)]| list.iter().position(|(key, _)| key == offered);
+        if let Some(at) = holds(&self.revoked) {
+            return Verdict::Revoked(&self.revoked[at].1);
+        }
+        if let Some(at) = holds(&self.keys) {
+            return Verdict::Match(&self.keys[at].1);
+        }
+        let digest = sha256(offered);
+        if let Some((_, source)) = self.fingerprints.iter().find(|(expected, _)| *expected == digest) {
+            return Verdict::Match(source);
+        }
+        let others = self
+            .keys
+            .iter()
+            .map(|(_, source)| source)
+            .chain(self.fingerprints.iter().map(|(_, source)| source));
+        others.into_iter().next().map_or(Verdict::Unknown, |source| Verdict::Changed(source))
+    }
+
+    /// The names of the key types that are written down (RFC 4253, 6.6).
+    pub(crate) fn types(&self) -> Vec<&str> {
+        self.keys.iter().filter_map(|(blob, _)| type_of(blob)).collect()
+    }
+}
+
+impl Verdict<'_> {
+    /// How the attempt ends where it is no match.
+    pub(crate) fn refusal(&self, offered: &[u8]) -> Option<Outcome> {
+        let offered = shown(offered);
+        match self {
+            Self::Match(_) => None,
+            Self::Unknown => Some(Outcome::HostKeyUnknown { offered }),
+            Self::Changed(source) => {
+                Some(Outcome::HostKeyChanged { offered, expected: format!("the key at {source}") })
+            }
+            Self::Revoked(source) => Some(Outcome::HostKeyChanged {
+                offered,
+                expected: format!("any but this key: {source} revokes it"),
+            }),
+        }
+    }
+}
+
+/// A key as OpenSSH shows it: `ssh-ed25519 SHA256:...`.
+pub(crate) fn shown(blob: &[u8]) -> String {
+    let name = type_of(blob).map_or_else(|| "unknown".to_owned(), model::text::escape);
+    format!("{name} {}", Fingerprint::Sha256(sha256(blob)))
+}
+
+/// The key that `blob` holds.
+pub(crate) fn parse(blob: &[u8]) -> Result<PublicKey, String> {
+    PublicKey::from_bytes(blob).map_err(|error| format!("the server's key cannot be read: {error}"))
+}
+
+/// The name of a key's type (RFC 4253, 6.6).
+pub(crate) fn type_of(blob: &[u8]) -> Option<&str> {
+    let (length, rest) = blob.split_first_chunk::<4>()?;
+    std::str::from_utf8(rest.get(..u32::from_be_bytes(*length) as usize)?).ok()
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// The host key algorithms to ask for, of those that the library can do: what is written down comes first, since a
+/// server shows one key only; none that signs by SHA-1, no DSA, no certificates, and none of `not`.
+pub(crate) fn algorithms(supported: &[&str], expected: &Expected, not: &[String]) -> Vec<String> {
+    let known = expected.types();
+    let allowed = supported
+        .iter()
+        .filter(|name| !name.contains("-cert-") && !["ssh-rsa", "ssh-dss"].contains(name))
+        .filter(|name| !not.iter().any(|not| not == key_type(name)));
+    let (first, rest): (Vec<&str>, Vec<&str>) = allowed.partition(|name| known.contains(&key_type(name)));
+    first.into_iter().chain(rest).map(str::to_owned).collect()
+}
+
+/// The type of key that signs by `algorithm` (RFC 8332: the RSA ones share it).
+fn key_type(algorithm: &str) -> &str {
+    if algorithm.starts_with("rsa-sha2-") { "ssh-rsa" } else { algorithm }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(kind: &str, bytes: &[u8]) -> Vec<u8> {
+        [&(kind.len() as u32).to_be_bytes(), kind.as_bytes(), bytes].concat()
+    }
+
+    fn expected(keys: &[&[u8]], revoked: &[&[u8]]) -> Expected {
+        let place =
+            |list: &[&[u8]], name: &str| list.iter().map(|key| (key.to_vec(), name.to_owned())).collect();
+        Expected { keys: place(keys, "kh:1"), fingerprints: vec![], revoked: place(revoked, "kh:2") }
+    }
+
+    #[test]
+    fn only_an_explicit_match_passes() {
+        let (a, b, rsa) = (blob("ssh-ed25519", b"a"), blob("ssh-ed25519", b"b"), blob("ssh-rsa", b"a"));
+        assert_eq!(expected(&[], &[]).judge(&a), Verdict::Unknown);
+        assert_eq!(expected(&[&a], &[]).judge(&a), Verdict::Match("kh:1"));
+        assert_eq!(expected(&[&b, &a], &[]).judge(&a), Verdict::Match("kh:1"));
+        assert_eq!(expected(&[&b], &[]).judge(&a), Verdict::Changed("kh:1"));
+        assert_eq!(expected(&[&rsa], &[]).judge(&a), Verdict::Changed("kh:1"), "another type");
+        assert_eq!(expected(&[&a], &[&a]).judge(&a), Verdict::Revoked("kh:2"), "revoked wins");
+        assert_eq!(
+            expected(&[], &[&b]).judge(&a),
+            Verdict::Unknown,
+            "another key's revocation proves nothing"
+        );
+    }
+
+    #[test]
+    fn fingerprints_pin_too() {
+        let (a, b) = (blob("ssh-ed25519", b"a"), blob("ssh-ed25519", b"b"));
+        let pinned =
+            Expected { fingerprints: vec![(sha256(&a), "c.xml:3".to_owned())], ..Expected::default() };
+        assert_eq!(pinned.judge(&a), Verdict::Match("c.xml:3"));
+        assert_eq!(pinned.judge(&b), Verdict::Changed("c.xml:3"));
+    }
+
+    #[test]
+    fn a_pin_overrides_the_files_but_no_revocation() {
+        let ed = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("kh");
+        std::fs::write(&file, format!("web1 {ed}\n@revoked web2 {ed}\n")).unwrap();
+        let known = KnownHosts::read(&file, &mut |warning| panic!("{warning}")).unwrap();
+        let key = PublicKey::from_openssh(ed).unwrap().to_bytes().unwrap();
+        let pin = [HostKeyPin::Fingerprint([1; 32])];
+        let gather = |host, pins| Expected::gather((host, 22), (pins, "c.xml:9"), [&known].into_iter());
+        assert!(matches!(gather("web1", &[]).judge(&key), Verdict::Match(_)));
+        assert_eq!(gather("web1", &pin).judge(&key), Verdict::Changed("c.xml:9 (host-key)"));
+        let pin = [HostKeyPin::Key("ssh-ed25519".to_owned(), key.clone())];
+        assert_eq!(gather("web1", &pin).judge(&key), Verdict::Match("c.xml:9 (host-key)"));
+        assert!(matches!(gather("web2", &pin).judge(&key), Verdict::Revoked(_)));
+        assert_eq!(shown(&key), "ssh-ed25519 SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ");
+    }
+
+    #[test]
+    fn known_types_are_asked_for_first_and_sha1_never() {
+        let supported = [
+            "ssh-ed25519",
+            "ecdsa-sha2-nistp256",
+            "rsa-sha2-512",
+            "rsa-sha2-256",
+            "ssh-rsa",
+            "ssh-rsa-cert-v01@openssh.com",
+            "ssh-dss",
+        ];
+        let rsa = expected(&[&blob("ssh-rsa", b"")], &[]);
+        assert_eq!(
+            algorithms(&supported, &rsa, &[]),
+            ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519", "ecdsa-sha2-nistp256"]
+        );
+        assert_eq!(
+            algorithms(&supported, &Expected::default(), &["ssh-rsa".to_owned()]),
+            ["ssh-ed25519", "ecdsa-sha2-nistp256"]
+        );
+    }
+}

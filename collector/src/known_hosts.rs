@@ -1,0 +1,274 @@
+//! known_hosts files, as sshd(8) describes their form: parsed line by line, so that a bad line costs only itself.
+//!
+//! The matching is ours: libssh2's takes `@revoked` lines for good ones and knows no wildcards.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use model::text::escape;
+use ring::hmac;
+use ssh_key::PublicKey;
+use ssh_key::known_hosts::{Entry, HostPatterns, Marker};
+
+/// The most bytes of one file.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// One file's lines.
+#[derive(Debug, Default)]
+pub(crate) struct KnownHosts {
+    lines: Vec<Line>,
+}
+
+/// One line that says something.
+#[derive(Debug)]
+struct Line {
+    /// `file:line`
+    source: String,
+    revoked: bool,
+    names: HostPatterns,
+    key: Vec<u8>,
+}
+
+/// A line that is about the host in question.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Known<'a> {
+    /// `file:line`
+    pub(crate) source: &'a str,
+    /// Whether it forbids the key.
+    pub(crate) revoked: bool,
+    /// The key's blob (RFC 4253, 6.6).
+    pub(crate) key: &'a [u8],
+}
+
+impl KnownHosts {
+    /// Reads `file`; one that is not there has no lines. Lines that cannot be read are told to `warn`.
+    pub(crate) fn read(file: &Path, warn: &mut dyn FnMut(String)) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        match File::open(file) {
+            Ok(from) => from.take(MAX_FILE).read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        Ok(Self::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string(), warn))
+    }
+
+    fn parse(text: &str, file: &str, warn: &mut dyn FnMut(String)) -> Self {
+        let mut lines = Vec::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let source = format!("{file}:{number}");
+            match Line::parse(line.trim(), &source) {
+                Ok(line) => lines.extend(line),
+                Err(fault) => warn(format!("{source}: this line is skipped: {}", escape(&fault))),
+            }
+        }
+        Self { lines }
+    }
+
+    /// The lines about the server at `host` and `port`, in the order of the file.
+    pub(crate) fn of<'a>(&'a self, host: &str, port: u16) -> impl Iterator<Item = Known<'a>> {
+        let name = name_of(host, port);
+        self.lines.iter().filter(move |line| matches(&line.names, &name)).map(|line| Known {
+            source: &line.source,
+            revoked: line.revoked,
+            key: &line.key,
+        })
+    }
+}
+
+impl Line {
+    /// Nothing for blank lines, comments, and certificate authorities, which this version does not use.
+    fn parse(line: &str, source: &str) -> Result<Option<Self>, String> {
+        if line.is_empty() || line.starts_with('#') || line.starts_with("@cert-authority") {
+            return Ok(None);
+        }
+        let entry: Entry = line
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .parse()
+            .map_err(|error| format!("{error}"))?;
+        Ok(Some(Self {
+            source: source.to_owned(),
+            revoked: entry.marker() == Some(&Marker::Revoked),
+            names: entry.host_patterns().clone(),
+            key: entry.public_key().to_bytes().map_err(|error| error.to_string())?,
+        }))
+    }
+}
+
+/// How known_hosts names a server: brackets and port where it is not 22.
+pub(crate) fn name_of(host: &str, port: u16) -> String {
+    let host = host.to_ascii_lowercase();
+    if port == 22 { host } else { format!("[{host}]:{port}") }
+}
+
+fn matches(names: &HostPatterns, name: &str) -> bool {
+    match names {
+        HostPatterns::HashedName { salt, hash } => {
+            let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, salt);
+            hmac::verify(&key, name.as_bytes(), hash).is_ok()
+        }
+        HostPatterns::Patterns(patterns) => {
+            let hits = |pattern: &str| wildcard(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes());
+            let refused = patterns.iter().any(|pattern| pattern.strip_prefix('!').is_some_and(hits));
+            !refused && patterns.iter().any(|pattern| !pattern.starts_with('!') && hits(pattern))
+        }
+    }
+}
+
+/// `*` stands for any number of characters, `?` for one. Linear in the product of the lengths, whatever the pattern.
+fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((at, tried)) = star else { return false };
+                star = Some((at, tried + 1));
+                p = at + 1;
+                t = tried + 1;
+            }
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
+/// Adds lines to the product's own file, all or none: written beside it and renamed.
+pub(crate) fn append(file: &Path, keys: &[(String, PublicKey)]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let directory = file.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    // Two of these at once take turns.
+    let lock = File::options().create(true).append(true).mode(0o600).open(beside(file, "lock"))?;
+    lock.lock()?;
+    let mut text = match std::fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
+    for (name, key) in keys {
+        let key = PublicKey::new(key.key_data().clone(), "").to_openssh().map_err(io::Error::other)?;
+        writeln!(text, "{name} {}", key.trim_end())?;
+    }
+    let new = beside(file, "new");
+    let mut to = File::options().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+    to.write_all(&text)?;
+    to.sync_all()?;
+    std::fs::rename(&new, file)?;
+    File::open(directory)?.sync_all()
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+
+    fn parse(text: &str) -> (KnownHosts, Vec<String>) {
+        let mut warnings = Vec::new();
+        let known = KnownHosts::parse(text, "kh", &mut |warning| warnings.push(warning));
+        (known, warnings)
+    }
+
+    fn knows(names: &str, host: &str, port: u16) -> bool {
+        let (known, warnings) = parse(&format!("{names} {ED} comment\n"));
+        assert!(warnings.is_empty(), "{warnings:?}");
+        known.of(host, port).count() == 1
+    }
+
+    #[test]
+    fn names_match_as_in_openssh() {
+        for (names, host, port, expected) in [
+            ("web1", "web1", 22, true),
+            ("WEB1", "web1", 22, true),
+            ("web1", "Web1", 22, true),
+            ("web1", "web2", 22, false),
+            ("web1", "web1", 2222, false),
+            ("[web1]:2222", "web1", 2222, true),
+            ("[web1]:2222", "web1", 22, false),
+            ("[::1]:2222", "::1", 2222, true),
+            ("::1", "::1", 22, true),
+            ("web1,10.0.0.1", "10.0.0.1", 22, true),
+            ("*.example.org", "a.example.org", 22, true),
+            ("*.example.org", "example.org", 22, false),
+            ("web?", "web1", 22, true),
+            ("web?", "web12", 22, false),
+            ("*.example.org,!bad.example.org", "bad.example.org", 22, false),
+            ("!bad.example.org,*.example.org", "good.example.org", 22, true),
+            ("!bad", "good", 22, false),
+            ("*", "anything", 22, true),
+            ("*", "anything", 99, true),
+            ("[*.example.org]:2222", "a.example.org", 2222, true),
+        ] {
+            assert_eq!(knows(names, host, port), expected, "{names} {host} {port}");
+        }
+    }
+
+    #[test]
+    fn many_stars_cost_no_time() {
+        assert!(!wildcard(&b"*a".repeat(50), &[b'a'; 49]));
+        assert!(wildcard(&b"*a".repeat(50), &[b'a'; 50]));
+    }
+
+    #[test]
+    fn hashed_lines_of_the_real_ssh_keygen_match() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("known_hosts");
+        std::fs::write(&file, format!("web1 {ED}\n[web2]:2222 {ED}\n")).unwrap();
+        let hashed =
+            std::process::Command::new("ssh-keygen").arg("-H").arg("-f").arg(&file).output().unwrap();
+        assert!(hashed.status.success(), "{hashed:?}");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("web1"));
+        let (known, warnings) = parse(&text);
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let sources =
+            |host, port| known.of(host, port).map(|line| line.source.to_owned()).collect::<Vec<_>>();
+        assert_eq!(sources("web1", 22), ["kh:1"]);
+        assert_eq!(sources("web2", 2222), ["kh:2"]);
+        assert!(sources("web2", 22).is_empty() && sources("web1", 2222).is_empty());
+    }
+
+    #[test]
+    fn a_bad_line_costs_only_itself() {
+        let text = format!(
+            "# comment\n\nweb1 ssh-ed25519 !!!\n@revoked web1 {ED}\n@cert-authority * {ED}\nweb1\t{ED}\n@what web1 {ED}\n"
+        );
+        let (known, warnings) = parse(&text);
+        let lines: Vec<_> = known.of("web1", 22).map(|line| (line.source, line.revoked)).collect();
+        assert_eq!(lines, [("kh:4", true), ("kh:6", false)]);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].starts_with("kh:3: ") && warnings[1].starts_with("kh:7: "), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_is_appended_is_known_and_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("state/known_hosts");
+        let key = PublicKey::from_openssh(&format!("{ED} a comment")).unwrap();
+        append(&file, &[("web1".to_owned(), key.clone())]).unwrap();
+        append(&file, &[(name_of("::1", 2222), key)]).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("web1 {ED}\n[::1]:2222 {ED}\n"));
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

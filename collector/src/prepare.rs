@@ -1,0 +1,114 @@
+//! What a worker is told: everything about its own client, nothing about any other.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use config::{Client, Connection, Ssh};
+use envelope::Identity;
+use model::Outcome;
+use model::wire::{MAX_FETCH, Request};
+use storage::ClientRow;
+
+use crate::credential::Wallet;
+use crate::host_key::Expected;
+use crate::job::{Credentials, Job, PrivateKey, Task, Way};
+use crate::known_hosts::KnownHosts;
+
+/// Makes jobs, and reads each file that clients share once.
+pub(crate) struct Preparer {
+    wallet: Wallet,
+    hosts: Hosts,
+    supervisor: i32,
+}
+
+/// The known_hosts files.
+pub(crate) struct Hosts {
+    own: PathBuf,
+    usual: Vec<PathBuf>,
+    read: HashMap<PathBuf, KnownHosts>,
+}
+
+impl Hosts {
+    /// `state_dir` holds the product's own file, `home` the user's.
+    pub(crate) fn new(state_dir: &Path, home: Option<&Path>) -> Self {
+        let user = home.map(|home| home.join(".ssh/known_hosts"));
+        Self {
+            own: state_dir.join("known_hosts"),
+            usual: user.into_iter().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect(),
+            read: HashMap::new(),
+        }
+    }
+
+    /// What is written down about a client's server.
+    pub(crate) fn expected(&mut self, client: &Client, ssh: &Ssh) -> Expected {
+        let others = if ssh.known_hosts.is_empty() { &self.usual } else { &ssh.known_hosts };
+        let files: Vec<_> = [&self.own].into_iter().chain(others).cloned().collect();
+        for file in &files {
+            self.read.entry(file.clone()).or_insert_with(|| read(file));
+        }
+        let files = files.iter().filter_map(|file| self.read.get(file));
+        Expected::gather((&ssh.address, ssh.port), (&ssh.host_keys, &client.source), files)
+    }
+}
+
+fn read(file: &Path) -> KnownHosts {
+    KnownHosts::read(file, &mut |warning| log::warn!("{warning}")).unwrap_or_else(|error| {
+        log::warn!("{}: {error}: its host keys are not known", file.display());
+        KnownHosts::default()
+    })
+}
+
+impl Preparer {
+    pub(crate) fn new(wallet: Wallet, hosts: Hosts) -> Self {
+        Self { wallet, hosts, supervisor: rustix::process::getpid().as_raw_nonzero().get() }
+    }
+
+    /// The job of collecting from `client`; `identities` are its key pairs, newest last.
+    pub(crate) fn collect(
+        &mut self,
+        client: &Client,
+        row: &ClientRow,
+        identities: &[Identity],
+        fresh: bool,
+    ) -> Result<Job, Outcome> {
+        let newest = identities.last().expect("each client of a run has a key pair");
+        let way = match &client.connection {
+            Connection::Local => Way::Local,
+            Connection::Ssh(ssh) => {
+                let credentials = self.wallet.credentials(ssh)?;
+                self.ssh(client, ssh, credentials)
+            }
+        };
+        let request = Request {
+            client: row.uid,
+            recipient: newest.recipient(),
+            stored: row.stored.clone(),
+            fresh,
+            max_bytes: MAX_FETCH,
+        };
+        let private =
+            |identity: &Identity| PrivateKey { key_id: identity.key_id(), bytes: *identity.to_bytes() };
+        let task = Task::Collect {
+            remote_dirs: client.remote_dirs.clone(),
+            request,
+            identities: identities.iter().map(private).collect(),
+        };
+        Ok(Job { supervisor: self.supervisor, name: client.name.clone(), way, task })
+    }
+
+    /// The job of seeing `client`'s host key. It needs no credential, so it gets none.
+    pub(crate) fn host_key(&mut self, client: &Client, ssh: &Ssh) -> Job {
+        let way = self.ssh(client, ssh, Credentials::default());
+        Job { supervisor: self.supervisor, name: client.name.clone(), way, task: Task::HostKey }
+    }
+
+    fn ssh(&mut self, client: &Client, ssh: &Ssh, credentials: Credentials) -> Way {
+        Way::Ssh {
+            address: ssh.address.clone(),
+            port: ssh.port,
+            username: ssh.username.clone(),
+            expected: self.hosts.expected(client, ssh),
+            credentials,
+        }
+    }
+}

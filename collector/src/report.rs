@@ -1,0 +1,168 @@
+//! What a run tells whoever started it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use model::{ClientName, Outcome};
+use serde::Serialize;
+
+/// The version of the object that `--json` prints.
+const VERSION: u32 = 1;
+
+/// How one client fared.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    /// Its name.
+    pub(crate) name: ClientName,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// Whether the probe was sent.
+    pub(crate) uploaded: bool,
+    /// Records that were new.
+    pub(crate) stored: usize,
+}
+
+/// How a run went.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Report {
+    /// Its clients, in the order in which they were stored.
+    pub(crate) lines: Vec<Line>,
+    /// How long it took.
+    pub(crate) took: Duration,
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    version: u32,
+    collected: usize,
+    failed: usize,
+    seconds: f64,
+    clients: Vec<Entry<'a>>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    name: &'a str,
+    outcome: &'static str,
+    seconds: f64,
+    uploaded: bool,
+    message: String,
+}
+
+impl Report {
+    /// Clients that were collected.
+    pub(crate) fn collected(&self) -> usize {
+        self.lines.iter().filter(|line| line.outcome.is_collected()).count()
+    }
+
+    /// Clients that were not.
+    pub(crate) fn failed(&self) -> usize {
+        self.lines.len() - self.collected()
+    }
+
+    /// One line of JSON, its clients by name.
+    pub(crate) fn json(&self) -> String {
+        let mut lines: Vec<_> = self.lines.iter().collect();
+        lines.sort_by(|a, b| a.name.cmp(&b.name));
+        let object = Object {
+            version: VERSION,
+            collected: self.collected(),
+            failed: self.failed(),
+            seconds: seconds(self.took),
+            clients: lines.into_iter().map(Line::entry).collect(),
+        };
+        serde_json::to_string(&object).expect("texts and finite numbers have a form in JSON")
+    }
+
+    /// For a person: one line, then each client that has something to say.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!(
+            "collected {} of {} clients in {:.1} s",
+            self.collected(),
+            self.lines.len(),
+            self.took.as_secs_f64()
+        );
+        let stored: usize = self.lines.iter().map(|line| line.stored).sum();
+        let uploads = self.lines.iter().filter(|line| line.uploaded).count();
+        let _ = write!(text, ": {stored} new records");
+        if uploads > 0 {
+            let _ = write!(text, ", probe sent to {uploads}");
+        }
+        text.push('\n');
+        let mut troubled: Vec<_> =
+            self.lines.iter().filter(|line| line.outcome != Outcome::Collected).collect();
+        troubled.sort_by(|a, b| a.name.cmp(&b.name));
+        let width = troubled.iter().map(|line| line.name.as_str().len()).max().unwrap_or(0);
+        for line in troubled {
+            let _ = writeln!(text, "  {:width$}  {}", line.name, line.outcome.message());
+            let _ = writeln!(text, "  {:width$}    -> {}", "", remedy(&line.name, &line.outcome));
+        }
+        text
+    }
+}
+
+impl Line {
+    fn entry(&self) -> Entry<'_> {
+        Entry {
+            name: self.name.as_str(),
+            outcome: self.outcome.name(),
+            seconds: seconds(self.took),
+            uploaded: self.uploaded,
+            message: told(&self.name, &self.outcome),
+        }
+    }
+}
+
+/// What is wrong and what to do, on one line; empty where nothing is.
+pub(crate) fn told(client: &ClientName, outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Collected => String::new(),
+        outcome => format!("{}: {}", outcome.message(), remedy(client, outcome)),
+    }
+}
+
+/// What to do, as the line to type for this client.
+fn remedy(client: &ClientName, outcome: &Outcome) -> String {
+    outcome.remedy().replace("trust NAME", &format!("trust {client}"))
+}
+
+/// Seconds to the millisecond.
+fn seconds(took: Duration) -> f64 {
+    took.as_millis() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let line = |name: &str, outcome, uploaded| Line {
+            name: name.parse().unwrap(),
+            outcome,
+            took: Duration::from_micros(1_234_567),
+            uploaded,
+            stored: 1,
+        };
+        let refused = Outcome::Refused { detail: "[::1]:22: Connection refused".to_owned() };
+        Report {
+            lines: vec![line("web2", refused, false), line("web1", Outcome::Collected, true)],
+            took: Duration::from_millis(1500),
+        }
+    }
+
+    #[test]
+    fn the_object_for_scripts() {
+        insta::assert_snapshot!(report().json(), @r#"{"version":1,"collected":1,"failed":1,"seconds":1.5,"clients":[{"name":"web1","outcome":"collected","seconds":1.234,"uploaded":true,"message":""},{"name":"web2","outcome":"refused","seconds":1.234,"uploaded":false,"message":"the connection was refused: [::1]:22: Connection refused: check that sshd runs there and listens on that port"}]}"#);
+    }
+
+    #[test]
+    fn the_text_for_a_person() {
+        insta::assert_snapshot!(report().text(), @r"
+        collected 1 of 2 clients in 1.5 s: 2 new records, probe sent to 1
+          web2  the connection was refused: [::1]:22: Connection refused
+                  -> check that sshd runs there and listens on that port
+        ");
+    }
+}

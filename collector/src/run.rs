@@ -1,0 +1,332 @@
+//! One run: who is to be visited, the visits, and what they brought into the storage.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use config::{Client, Settings, StorageUrl};
+use envelope::MasterKey;
+use model::{ClientName, ClientUid, Exit, Record, Timestamp};
+use storage::{
+    Attempt, ClientRow, Content, Program, Received, ReportStore, RunLock, SqliteStore, StoreError,
+};
+
+use crate::credential::Wallet;
+use crate::keys::{self, Identities};
+use crate::prepare::{Hosts, Preparer};
+use crate::report::{Line, Report, told};
+use crate::slot::{Budget, Finished, Incoming};
+use crate::supervisor::{Ledger, Visit, supervise};
+use crate::{event_time, probe, random};
+
+/// Attempts that are stored in one transaction at most.
+const BATCH: usize = 64;
+
+/// How long an attempt waits for others to be stored with.
+const BATCH_WAIT: Duration = Duration::from_millis(200);
+
+/// Record bytes that wait to be stored at most.
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a run is to do.
+pub(crate) struct Order<'a> {
+    /// What config.xml says.
+    pub(crate) settings: &'a Settings,
+    /// The clients to visit.
+    pub(crate) clients: &'a [&'a Client],
+    /// Whether these are all: a part counts for no verdict over the fleet.
+    pub(crate) whole: bool,
+    /// Whether each client writes a new record, however young its newest is.
+    pub(crate) fresh: bool,
+    /// The running user's credentials.
+    pub(crate) wallet: Wallet,
+    /// The files of host keys.
+    pub(crate) hosts: Hosts,
+}
+
+/// Why a run did not do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The storage, or the lock.
+    Storage(StoreError),
+    /// The master key's file.
+    MasterKey(String),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl Failure {
+    /// The exit status that says it.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Storage(error) => error.exit(),
+            Self::MasterKey(_) => Exit::Config,
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Storage(error) => write!(f, "{error}: {}", error.remedy()),
+            Self::MasterKey(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Collects once from the clients of `order`.
+pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
+    let StorageUrl::Sqlite(database) = &order.settings.storage;
+    let state_dir = order.settings.storage.state_dir();
+    let begun = Instant::now();
+    let now: Timestamp = SystemTime::now().into();
+    let _lock = RunLock::take(&state_dir, Program::Collector)?;
+    let mut store = SqliteStore::open(database)?;
+    let master = MasterKey::load_or_create(&state_dir.join("master.key"));
+    let master = master.map_err(|fault| Failure::MasterKey(fault.to_string()))?;
+
+    let mut log = storage::Run {
+        program: Program::Collector,
+        begin: now,
+        end: None,
+        done: 0,
+        failed: 0,
+        whole: order.whole,
+    };
+    ReportStore::note_run(&mut store, &log)?;
+    let names: Vec<_> = order.clients.iter().map(|client| client.name.clone()).collect();
+    let rows = store.clients(&names, &mut || ClientUid(random::bytes()))?;
+    let identities =
+        keys::open_or_make(&rows, &master, now, &mut store, &mut |warning| log::warn!("{warning}"))?;
+
+    let until = order.settings.collector_every.map(|every| begun + every.mul_f64(0.9));
+    let mut ledger = Batches::new(&rows, &mut store);
+    visit(order, &rows, &identities, until, &mut ledger)?;
+    ledger.flush()?;
+    let mut report = ledger.report;
+
+    report.took = begun.elapsed();
+    log.end = Some(SystemTime::now().into());
+    (log.done, log.failed) = (report.collected() as u64, report.failed() as u64);
+    ReportStore::note_run(&mut store, &log)?;
+    Ok(report)
+}
+
+fn visit(
+    order: Order<'_>,
+    rows: &[ClientRow],
+    identities: &Identities,
+    until: Option<Instant>,
+    ledger: &mut Batches<'_>,
+) -> Result<(), StoreError> {
+    let visits: Vec<_> = order
+        .clients
+        .iter()
+        .zip(rows)
+        .map(|(client, row)| Visit {
+            name: client.name.clone(),
+            budget: Budget::new(client.timeout, probe::BYTES.len()),
+            failed_last: row.failed_last,
+        })
+        .collect();
+    let Order { clients, fresh, settings, wallet, hosts, .. } = order;
+    let mut preparer = Preparer::new(wallet, hosts);
+    let mut prepare = |index: usize| {
+        let row = &rows[index];
+        preparer.collect(clients[index], row, &identities[&row.name], fresh)
+    };
+    supervise(&visits, &random::shuffled(visits.len()), settings.concurrency, until, &mut prepare, ledger)
+}
+
+/// Attempts on their way into the storage, and the report over those that are there.
+struct Batches<'a> {
+    rows: &'a [ClientRow],
+    store: &'a mut dyn ReportStore,
+    waiting: Vec<(Line, Attempt)>,
+    bytes: usize,
+    oldest: Instant,
+    /// The newest event time of each client that this run stored.
+    newest: HashMap<ClientName, Timestamp>,
+    report: Report,
+}
+
+impl<'a> Batches<'a> {
+    fn new(rows: &'a [ClientRow], store: &'a mut dyn ReportStore) -> Self {
+        let report = Report::default();
+        Self {
+            rows,
+            store,
+            waiting: Vec::new(),
+            bytes: 0,
+            oldest: Instant::now(),
+            newest: HashMap::new(),
+            report,
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let (mut lines, attempts): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting).into_iter().unzip();
+        self.bytes = 0;
+        if attempts.is_empty() {
+            return Ok(());
+        }
+        let stored = self.store.store(&attempts)?;
+        for (line, stored) in lines.iter_mut().zip(stored) {
+            line.stored = stored;
+        }
+        self.report.lines.append(&mut lines);
+        Ok(())
+    }
+}
+
+impl Ledger for Batches<'_> {
+    type Error = StoreError;
+
+    fn take(&mut self, finished: Finished) -> Result<(), StoreError> {
+        let row = &self.rows[finished.index];
+        match told(&row.name, &finished.outcome) {
+            text if text.is_empty() => {
+                log::debug!("{}: collected, {} records", row.name, finished.records.len());
+            }
+            text => log::info!("{}: {text}", row.name),
+        }
+        if self.waiting.is_empty() {
+            self.oldest = Instant::now();
+        }
+        self.bytes += finished.records.iter().map(|record| record.bytes.len()).sum::<usize>();
+        let line = Line {
+            name: row.name.clone(),
+            outcome: finished.outcome.clone(),
+            took: finished.took,
+            uploaded: finished.uploaded,
+            stored: 0,
+        };
+        let floor = self.newest.get(&row.name).copied().max(row.last_event_time);
+        let attempt = attempt(row.uid, floor, finished);
+        if let Some(record) = attempt.records.last() {
+            self.newest.insert(row.name.clone(), record.event_time);
+        }
+        self.waiting.push((line, attempt));
+        if self.waiting.len() >= BATCH || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn tick(&mut self) -> Result<(), StoreError> {
+        if self.oldest.elapsed() >= BATCH_WAIT { self.flush() } else { Ok(()) }
+    }
+}
+
+/// What a visit brought, stamped: the client is the one that was visited, whatever the records say.
+fn attempt(client: ClientUid, floor: Option<Timestamp>, finished: Finished) -> Attempt {
+    let mut attempt = Attempt {
+        client,
+        at: finished.at,
+        outcome: finished.outcome,
+        seconds: finished.took.as_secs_f64(),
+        uploaded: finished.uploaded,
+        records: Vec::new(),
+    };
+    let Some(hello) = finished.hello else {
+        return attempt;
+    };
+    let mut contents: Vec<_> = finished.records.into_iter().map(content).collect();
+    if let Some((_, _, Content::Record(newest))) = contents.last_mut() {
+        event_time::note_offset(newest, &hello.clock, hello.receipt);
+    }
+    let clocks: Vec<_> = contents
+        .iter()
+        .map(|(_, _, content)| match content {
+            Content::Record(record) => Some(&record.clock),
+            Content::Quarantined { .. } => None,
+        })
+        .collect();
+    let times = event_time::stamp(&hello.clock, hello.receipt, floor, &clocks);
+    let stamped = contents.into_iter().zip(times).map(|((sequence, digest, content), event_time)| Received {
+        spool: hello.spool,
+        sequence,
+        digest,
+        receipt: hello.receipt,
+        event_time,
+        content,
+    });
+    attempt.records = stamped.collect();
+    attempt
+}
+
+fn content(incoming: Incoming) -> (u64, [u8; 32], Content) {
+    let Incoming { sequence, digest, quarantined, bytes } = incoming;
+    let content = match quarantined {
+        Some(reason) => Content::Quarantined { reason, envelope: bytes },
+        None => match Record::decode(&bytes) {
+            Ok(record) => Content::Record(Box::new(record)),
+            Err(fault) => Content::Quarantined { reason: fault.to_string(), envelope: bytes },
+        },
+    };
+    (sequence, digest, content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Body, Clock, Outcome, SpoolId};
+
+    fn incoming(sequence: u64, boottime_ms: u64) -> Incoming {
+        let clock = Clock { wall: Timestamp(7), boottime_ms, boot_id: "b".to_owned() };
+        let record = Record { version: 1, clock, body: Body::Report(model::Report::default()) };
+        Incoming {
+            sequence,
+            digest: [sequence as u8; 32],
+            quarantined: None,
+            bytes: record.encode().unwrap(),
+        }
+    }
+
+    fn finished(records: Vec<Incoming>) -> Finished {
+        let clock = Clock { wall: Timestamp(5_000_000), boottime_ms: 100_000, boot_id: "b".to_owned() };
+        let hello = crate::slot::Hello { clock, spool: SpoolId([2; 16]), receipt: Timestamp(1_000_000) };
+        Finished {
+            index: 0,
+            outcome: Outcome::Collected,
+            at: Timestamp(1_000_500),
+            took: Duration::from_secs(1),
+            uploaded: false,
+            hello: Some(hello),
+            records,
+            host_key: None,
+        }
+    }
+
+    #[test]
+    fn what_came_is_stamped_and_filed_under_the_visited_client() {
+        let bad = Incoming {
+            sequence: 2,
+            digest: [2; 32],
+            quarantined: Some("why".to_owned()),
+            bytes: vec![1, 2, 3],
+        };
+        let attempt = attempt(
+            ClientUid([9; 16]),
+            Some(Timestamp(950_000)),
+            finished(vec![incoming(1, 10_000), bad, incoming(3, 99_000)]),
+        );
+        assert_eq!(attempt.client, ClientUid([9; 16]));
+        let times: Vec<_> = attempt.records.iter().map(|record| record.event_time.0).collect();
+        assert_eq!(times, [950_000, 999_000, 999_000]);
+        assert!(attempt.records.iter().all(|record| record.spool == SpoolId([2; 16])));
+        assert!(
+            matches!(&attempt.records[1].content, Content::Quarantined { envelope, .. } if envelope == &[1, 2, 3])
+        );
+        let Content::Record(newest) = &attempt.records[2].content else { panic!() };
+        let Body::Report(report) = &newest.body else { panic!() };
+        assert_eq!((report.samples[0].metric.as_str(), report.samples[0].value), ("clock-offset", 4000.0));
+    }
+
+    #[test]
+    fn what_does_not_decode_is_set_aside() {
+        let broken = Incoming { sequence: 1, digest: [1; 32], quarantined: None, bytes: vec![0xff] };
+        let attempt = attempt(ClientUid([9; 16]), None, finished(vec![broken]));
+        assert!(matches!(attempt.records[0].content, Content::Quarantined { .. }));
+    }
+}

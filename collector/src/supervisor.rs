@@ -1,0 +1,287 @@
+//! Visits clients, a bounded number at once, one worker process each; no client can hold up the others for longer
+//! than its deadline.
+//!
+//! One thread starts the workers and waits for them all by poll(2). It must be one that lives as long as they do: a
+//! worker asks to be killed with the thread that started it. Credentials are read by a second thread, so that a slow
+//! `password-command` delays nothing that is under way.
+
+use std::collections::VecDeque;
+use std::io::{PipeReader, Read as _, Write as _};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use model::{ClientName, Outcome};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, getrlimit};
+
+use crate::job::Job;
+use crate::slot::{Budget, Finished, Slot};
+
+/// How long the supervisor sleeps at most, so that what came in is stored soon.
+const TICK: Duration = Duration::from_millis(200);
+
+/// One client to visit.
+pub(crate) struct Visit {
+    /// Its name, for log lines.
+    pub(crate) name: ClientName,
+    /// How long its phases may take.
+    pub(crate) budget: Budget,
+    /// Whether it failed the last time.
+    pub(crate) failed_last: bool,
+}
+
+/// Who takes what the visits bring.
+pub(crate) trait Ledger {
+    /// Why it can take no more.
+    type Error;
+
+    /// Takes the end of one visit.
+    fn take(&mut self, finished: Finished) -> Result<(), Self::Error>;
+
+    /// Has a moment to do what has become due.
+    fn tick(&mut self) -> Result<(), Self::Error>;
+}
+
+/// Makes all `visits`, at most `slots` at once, those in `order` first to last; none begins after `until`, and those
+/// end as [`Outcome::NotReached`]. `prepare` makes the job of a visit. Where the ledger fails, all is given up.
+pub(crate) fn supervise<L: Ledger>(
+    visits: &[Visit],
+    order: &[usize],
+    slots: usize,
+    until: Option<Instant>,
+    prepare: &mut (dyn FnMut(usize) -> Result<Job, Outcome> + Send),
+    ledger: &mut L,
+) -> Result<(), L::Error> {
+    let (wanted, wants) = mpsc::channel::<usize>();
+    let (ready, readies) = mpsc::channel();
+    let (bell, mut ring) = std::io::pipe().expect("a process that has just begun has room for a pipe");
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for index in wants {
+                if ready.send((index, prepare(index))).is_err() || ring.write_all(&[0]).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut supervisor =
+            Supervisor { slots: Vec::new(), queue: Queue::new(visits, order, slots), wanted, bell };
+        supervisor.run(visits, until, &readies, ledger)
+    })
+}
+
+struct Supervisor {
+    slots: Vec<Slot>,
+    queue: Queue,
+    wanted: mpsc::Sender<usize>,
+    bell: PipeReader,
+}
+
+impl Supervisor {
+    fn run<L: Ledger>(
+        &mut self,
+        visits: &[Visit],
+        until: Option<Instant>,
+        readies: &mpsc::Receiver<(usize, Result<Job, Outcome>)>,
+        ledger: &mut L,
+    ) -> Result<(), L::Error> {
+        loop {
+            if until.is_some_and(|until| Instant::now() >= until) {
+                for index in self.queue.drain() {
+                    let visit = &visits[index];
+                    let slot = Slot::new(index, visit.name.clone(), visit.budget, Instant::now());
+                    ledger.take(slot.into_finished())?;
+                }
+            }
+            self.fill(visits);
+            if self.slots.is_empty() {
+                return Ok(());
+            }
+            let news = self.wait();
+            let now = Instant::now();
+            while let Ok((index, job)) = readies.try_recv() {
+                if let Some(slot) = self.slots.iter_mut().find(|slot| slot.index == index) {
+                    slot.launch(job, now);
+                }
+            }
+            for (slot, news) in self.slots.iter_mut().zip(news) {
+                if news {
+                    slot.read(now);
+                }
+                slot.expire(now);
+            }
+            let (over, going) = std::mem::take(&mut self.slots).into_iter().partition(Slot::is_over);
+            self.slots = going;
+            for slot in over {
+                self.queue.leave(slot.index);
+                ledger.take(slot.into_finished())?;
+            }
+            ledger.tick()?;
+        }
+    }
+
+    fn fill(&mut self, visits: &[Visit]) {
+        while let Some(index) = self.queue.next() {
+            self.slots.push(Slot::new(
+                index,
+                visits[index].name.clone(),
+                visits[index].budget,
+                Instant::now(),
+            ));
+            // Its own deadline tells where the preparing thread is gone.
+            let _ = self.wanted.send(index);
+        }
+    }
+
+    /// Sleeps until there is news; which slots have some. Jobs that became ready are told by the bell.
+    fn wait(&mut self) -> Vec<bool> {
+        let now = Instant::now();
+        let nearest = self.slots.iter().map(Slot::deadline).min().unwrap_or(now);
+        let sleep = nearest.saturating_duration_since(now).min(TICK);
+        let sleep = Timespec { tv_sec: sleep.as_secs() as i64, tv_nsec: i64::from(sleep.subsec_nanos()) };
+        let outputs: Vec<_> = self.slots.iter().map(Slot::output).collect();
+        let mut fds = vec![PollFd::new(&self.bell, PollFlags::IN)];
+        fds.extend(outputs.iter().flatten().map(|output| PollFd::from_borrowed_fd(*output, PollFlags::IN)));
+        // An interrupted sleep is a short one.
+        let _ = poll(&mut fds, Some(&sleep));
+        let mut fired = fds.iter().map(|fd| !fd.revents().is_empty());
+        let bell = fired.next().unwrap_or_default();
+        let news =
+            outputs.iter().map(|output| output.is_some() && fired.next().unwrap_or_default()).collect();
+        drop(fds);
+        if bell {
+            // As many bytes as there are; another ring comes if these were not all.
+            let _ = self.bell.read(&mut [0; 64]);
+        }
+        news
+    }
+}
+
+/// Who is next: clients that failed the last time hold at most a quarter of the slots until the others are done.
+struct Queue {
+    well: VecDeque<usize>,
+    failing: VecDeque<usize>,
+    slots: usize,
+    /// Who holds a slot, and whether it failed the last time.
+    under_way: Vec<(usize, bool)>,
+}
+
+impl Queue {
+    fn new(visits: &[Visit], order: &[usize], slots: usize) -> Self {
+        let (failing, well) = order.iter().copied().partition(|index| visits[*index].failed_last);
+        Self { well, failing, slots: slots.clamp(1, affordable()), under_way: Vec::new() }
+    }
+
+    fn next(&mut self) -> Option<usize> {
+        if self.under_way.len() >= self.slots {
+            return None;
+        }
+        let held = self.under_way.iter().filter(|(_, failed)| *failed).count();
+        let allowed = self.well.is_empty() || held < self.slots / 4;
+        let failing = if allowed { self.failing.pop_front() } else { None };
+        let next = match failing {
+            Some(index) => (index, true),
+            None => (self.well.pop_front()?, false),
+        };
+        self.under_way.push(next);
+        Some(next.0)
+    }
+
+    fn leave(&mut self, index: usize) {
+        self.under_way.retain(|(held, _)| *held != index);
+    }
+
+    fn drain(&mut self) -> Vec<usize> {
+        self.well.drain(..).chain(self.failing.drain(..)).collect()
+    }
+}
+
+/// The slots that our file descriptors allow: two each, and some for everything else.
+fn affordable() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    (usize::try_from(limit).unwrap_or(usize::MAX) / 2).saturating_sub(32).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visits(failed: &[bool]) -> Vec<Visit> {
+        let visit = |failed: &bool| Visit {
+            name: "a".parse().unwrap(),
+            budget: Budget::new(Duration::from_secs(1), 0),
+            failed_last: *failed,
+        };
+        failed.iter().map(visit).collect()
+    }
+
+    fn queue(failed: &[bool], slots: usize) -> Queue {
+        Queue::new(&visits(failed), &(0..failed.len()).collect::<Vec<_>>(), slots)
+    }
+
+    #[test]
+    fn the_failing_hold_a_quarter_until_the_others_are_done() {
+        let failed: Vec<_> = (0..20).map(|index| index < 10).collect();
+        let mut queue = queue(&failed, 8);
+        let first: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
+        assert_eq!(first, [0, 1, 10, 11, 12, 13, 14, 15]);
+        queue.leave(10);
+        assert_eq!(queue.next(), Some(16));
+        queue.leave(0);
+        assert_eq!(queue.next(), Some(2));
+        for well in [11, 12, 13] {
+            queue.leave(well);
+            queue.next();
+        }
+        for done in [14, 15] {
+            queue.leave(done);
+        }
+        assert_eq!(std::iter::from_fn(|| queue.next()).collect::<Vec<_>>(), [3, 4], "none is well and waits");
+    }
+
+    #[test]
+    fn with_one_slot_everybody_has_a_turn() {
+        let mut queue = queue(&[true, false, true], 1);
+        let mut turns = Vec::new();
+        while let Some(index) = queue.next() {
+            turns.push(index);
+            queue.leave(index);
+        }
+        assert_eq!(turns, [1, 0, 2]);
+    }
+
+    struct Seen(Vec<(usize, Outcome)>);
+
+    impl Ledger for Seen {
+        type Error = ();
+
+        fn take(&mut self, finished: Finished) -> Result<(), ()> {
+            self.0.push((finished.index, finished.outcome));
+            Ok(())
+        }
+
+        fn tick(&mut self) -> Result<(), ()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_visit_ends_though_no_job_can_be_made() {
+        let mut seen = Seen(Vec::new());
+        let refuse = |index: usize| Err(Outcome::Credential { detail: index.to_string() });
+        let order: Vec<_> = (0..50).rev().collect();
+        supervise(&visits(&[false; 50]), &order, 4, None, &mut { refuse }, &mut seen).unwrap();
+        seen.0.sort_by_key(|(index, _)| *index);
+        let expected = (0..50).map(|index| (index, refuse(index).unwrap_err())).collect::<Vec<_>>();
+        assert_eq!(seen.0, expected);
+    }
+
+    #[test]
+    fn after_its_end_a_run_reaches_nobody() {
+        let mut seen = Seen(Vec::new());
+        let mut prepare = |_| panic!("nothing is to be prepared");
+        supervise(&visits(&[false; 3]), &[0, 1, 2], 4, Some(Instant::now()), &mut prepare, &mut seen)
+            .unwrap();
+        assert_eq!(seen.0.iter().filter(|(_, outcome)| *outcome == Outcome::NotReached).count(), 3);
+    }
+}

@@ -1,0 +1,77 @@
+//! The two commands that are run at a client. Pure text: `remote-dir` holds letters, digits and `._/~+-` only (config
+//! checks it), so that the single quotes mean the same to sh, bash, dash, ksh, zsh, csh, fish and busybox.
+
+use model::wire::MISSING;
+
+/// What the probe's `install` prints when all went well.
+pub(super) const INSTALLED: &str = "fleet-health:installed";
+
+/// Runs the probe from the first directory that has it, else says that it is missing. What the shell itself has to say
+/// comes along as noise.
+pub(super) fn serve(directories: &[String], sha256: &str) -> String {
+    let list = directories.iter().map(|directory| path(directory)).collect::<Vec<_>>().join(" ");
+    format!(
+        "/bin/sh -c 'exec 2>&1; for d in {list}; do \
+         if [ -x $d/probe-{sha256} ]; then exec $d/probe-{sha256} serve $d; fi; done; \
+         echo {MISSING} `uname -sm`'"
+    )
+}
+
+/// Puts the probe of `size` bytes that comes on stdin into `directory`: ours, no link, under a random name that did not
+/// exist. A part of it (the connection broke) is not run. The probe then checks its own digest and the directory, and
+/// renames itself. What is refused is removed again, and so is an older copy that would not run.
+pub(super) fn install(directory: &str, size: usize, sha256: &str, random: &str) -> String {
+    let d = path(directory);
+    let new = format!("{d}/.upload-{random}");
+    format!(
+        "/bin/sh -c 'exec 2>&1; umask 077; d={d}; u={new}; mkdir -p $d && [ ! -L $d ] && [ -O $d ] || \
+         {{ echo $d: not a directory of this user; exit 1; }}; set -C; \
+         cat > $u && [ `wc -c < $u` -eq {size} ] && chmod 0500 $u && $u install $d {sha256} || {{ rm -f $u $d/probe-{sha256}; exit 1; }}'"
+    )
+}
+
+/// A path that no command takes for an option.
+fn path(directory: &str) -> String {
+    if directory.starts_with('-') { format!("./{directory}") } else { directory.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_missing_probe_is_reported_with_the_platform_by_every_shell_here() {
+        let directory = tempfile::tempdir().unwrap();
+        let command = serve(&[".fleet-health".to_owned(), "/nonexistent/dir".to_owned()], "ab12");
+        for shell in ["/bin/sh", "/bin/bash", "/bin/dash", "/bin/csh", "/usr/bin/fish", "/bin/busybox"] {
+            if !std::path::Path::new(shell).exists() {
+                continue;
+            }
+            let mut run = Command::new(shell);
+            if shell.ends_with("busybox") {
+                run.arg("sh");
+            }
+            let printed = run.arg("-c").arg(&command).current_dir(directory.path()).output().unwrap();
+            let uname = Command::new("uname").arg("-sm").output().unwrap();
+            let expected = format!("{MISSING} {}", String::from_utf8_lossy(&uname.stdout));
+            assert_eq!(String::from_utf8_lossy(&printed.stdout), expected, "{shell}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_directory_of_ours_is_refused_and_nothing_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", directory.path().join("link")).unwrap();
+        std::fs::write(directory.path().join("file"), "").unwrap();
+        for name in ["link", "file", "real"] {
+            let mut shell = Command::new("/bin/sh");
+            shell.arg("-c").arg(install(name, 5, "ab12", "r")).current_dir(directory.path());
+            let printed = shell.stdin(std::process::Stdio::null()).output().unwrap();
+            assert!(!printed.status.success());
+            assert!(!String::from_utf8_lossy(&printed.stdout).contains(INSTALLED), "{name}");
+        }
+        assert_eq!(std::fs::read_dir(directory.path().join("real")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,299 @@
+//! A server: found, dialled, shaken hands with, and known by its host key. What comes out of here is a session whose
+//! host key is verified; nothing else can be logged in to.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::mem;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+use model::text::escape;
+use model::{Outcome, Phase};
+use ssh2::{Channel, DisconnectCode, ErrorCode, MethodType, Session};
+
+use super::Link;
+use super::kexinit;
+use super::transport::{Hear, Transport};
+use crate::host_key::{self, Expected, Verdict};
+
+/// The most addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// What several addresses share of the connection's budget; the last one has what is left of it.
+const DIALLING: Duration = Duration::from_millis(4500);
+
+/// The most host keys that one server is asked for, where a pin tells no type.
+const MAX_KEY_TYPES: usize = 3;
+
+/// A session with a server whose host key is the expected one.
+pub(super) struct Verified(Session);
+
+impl Verified {
+    pub(super) fn session(&self) -> &Session {
+        &self.0
+    }
+}
+
+/// Connects to the server that `expected` is about; any other one is refused before it learns anything.
+pub(super) fn connect(
+    address: &str,
+    port: u16,
+    expected: &Expected,
+    link: &mut Link,
+) -> Result<Verified, Outcome> {
+    let (session, key) = meet(address, port, expected, link)?;
+    let verdict = expected.judge(&key);
+    match (verdict.refusal(&key), verdict) {
+        (None, Verdict::Match(source)) => {
+            link.note(format!("host key {} is known from {source}", host_key::shown(&key)));
+            Ok(Verified(session))
+        }
+        (refusal, _) => Err(refusal.unwrap_or(Outcome::NotReached)),
+    }
+}
+
+/// The server's host key, whatever it is.
+pub(super) fn host_key(
+    address: &str,
+    port: u16,
+    expected: &Expected,
+    link: &mut Link,
+) -> Result<Vec<u8>, Outcome> {
+    let (session, key) = meet(address, port, expected, link)?;
+    let _ = session.disconnect(Some(DisconnectCode::ByApplication), "that was all", None);
+    Ok(key)
+}
+
+/// A session with the server, and the host key that it showed. A server shows one key only; where a pin is a
+/// fingerprint, which tells no type, it is asked for the others too, and the first counts if none of them fits.
+fn meet(
+    address: &str,
+    port: u16,
+    expected: &Expected,
+    link: &mut Link,
+) -> Result<(Session, Vec<u8>), Outcome> {
+    let settled = |key: &[u8]| {
+        expected.fingerprints.is_empty()
+            || matches!(expected.judge(key), Verdict::Match(_) | Verdict::Revoked(_))
+    };
+    let first = shake_hands(address, port, expected, &[], link)?;
+    if settled(&first.1) {
+        return Ok(first);
+    }
+    let mut shown = vec![host_key::type_of(&first.1).unwrap_or_default().to_owned()];
+    while shown.len() < MAX_KEY_TYPES {
+        let Ok(next) = shake_hands(address, port, expected, &shown, link) else { break };
+        if settled(&next.1) {
+            return Ok(next);
+        }
+        shown.push(host_key::type_of(&next.1).unwrap_or_default().to_owned());
+    }
+    Ok(first)
+}
+
+fn shake_hands(
+    address: &str,
+    port: u16,
+    expected: &Expected,
+    not: &[String],
+    link: &mut Link,
+) -> Result<(Session, Vec<u8>), Outcome> {
+    link.enter(Phase::Dns);
+    let addresses = resolve(address, port)?;
+    link.enter(Phase::Connect);
+    let (stream, peer) = dial(&addresses, link)?;
+    link.enter(Phase::Handshake);
+    let mut session = Session::new().map_err(|error| lost(Phase::Handshake, &error))?;
+    let offer = Offer::of(&session, expected, not).map_err(|error| lost(Phase::Handshake, &error))?;
+    session.set_tcp_stream(stream);
+    session.handshake().map_err(|error| not_shaken(&error, peer, &offer))?;
+    let key = session.host_key().map(|(key, _)| key.to_vec());
+    let key = key.ok_or_else(|| Outcome::Malformed { detail: "the server showed no host key".to_owned() })?;
+    Ok((session, key))
+}
+
+fn resolve(address: &str, port: u16) -> Result<Vec<SocketAddr>, Outcome> {
+    let fail = |detail: String| Outcome::Dns { detail: escape(&format!("{address}: {detail}")) };
+    let found = (address, port).to_socket_addrs().map_err(|error| fail(error.to_string()))?;
+    let addresses: Vec<_> = found.take(MAX_ADDRESSES).collect();
+    if addresses.is_empty() { Err(fail("no address".to_owned())) } else { Ok(addresses) }
+}
+
+fn dial(addresses: &[SocketAddr], link: &mut Link) -> Result<(TcpStream, SocketAddr), Outcome> {
+    let mut failures = Vec::new();
+    for (left, address) in (0..addresses.len()).rev().zip(addresses) {
+        let connected = if left == 0 {
+            TcpStream::connect(address)
+        } else {
+            TcpStream::connect_timeout(address, DIALLING / addresses.len() as u32)
+        };
+        match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => {
+                link.note(format!("connected to {address}"));
+                return Ok((stream, *address));
+            }
+            Err(error) => failures.push((*address, error)),
+        }
+    }
+    Err(not_dialled(&failures))
+}
+
+fn not_dialled(failures: &[(SocketAddr, io::Error)]) -> Outcome {
+    let detail =
+        failures.iter().map(|(address, error)| format!("{address}: {error}")).collect::<Vec<_>>().join("; ");
+    let all = |kind| failures.iter().all(|(_, error)| error.kind() == kind);
+    if all(ErrorKind::TimedOut) {
+        return Outcome::Timeout { phase: Phase::Connect };
+    }
+    if failures.iter().any(|(_, error)| matches!(error.kind(), ErrorKind::ConnectionReset)) {
+        return Outcome::Disconnected { phase: Phase::Connect, detail };
+    }
+    Outcome::Refused { detail }
+}
+
+/// What we offer in the key exchange, by the name that people know it by.
+pub(super) struct Offer {
+    pub(super) kex: Vec<String>,
+    pub(super) host_keys: Vec<String>,
+    pub(super) ciphers: Vec<String>,
+    pub(super) macs: Vec<String>,
+}
+
+impl Offer {
+    /// Everything that libssh2 can do but what is broken, set as `session`'s preference.
+    fn of(session: &Session, expected: &Expected, not: &[String]) -> Result<Self, ssh2::Error> {
+        let sound = |method| -> Result<Vec<String>, ssh2::Error> {
+            let broken =
+                ["sha1", "md5", "ripemd", "rmd", "-cbc", "arcfour", "blowfish", "cast128", "3des", "none"];
+            let names = session.supported_algs(method)?;
+            Ok(names
+                .iter()
+                .filter(|name| !broken.iter().any(|part| name.contains(part)))
+                .map(|name| (*name).to_owned())
+                .collect())
+        };
+        let offer = Self {
+            kex: sound(MethodType::Kex)?,
+            host_keys: host_key::algorithms(&session.supported_algs(MethodType::HostKey)?, expected, not),
+            ciphers: sound(MethodType::CryptCs)?,
+            macs: sound(MethodType::MacCs)?,
+        };
+        session.method_pref(MethodType::Kex, &offer.kex.join(","))?;
+        session.method_pref(MethodType::HostKey, &offer.host_keys.join(","))?;
+        for (methods, list) in [
+            ([MethodType::CryptCs, MethodType::CryptSc], &offer.ciphers),
+            ([MethodType::MacCs, MethodType::MacSc], &offer.macs),
+        ] {
+            for method in methods {
+                session.method_pref(method, &list.join(","))?;
+            }
+        }
+        Ok(offer)
+    }
+}
+
+fn not_shaken(error: &ssh2::Error, peer: SocketAddr, offer: &Offer) -> Outcome {
+    match code(error) {
+        libssh2_sys::LIBSSH2_ERROR_KEX_FAILURE | libssh2_sys::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE => {
+            match kexinit::nothing_in_common(peer, offer) {
+                Some(detail) => Outcome::NoCommonAlgorithm { detail },
+                None => lost(Phase::Handshake, error),
+            }
+        }
+        libssh2_sys::LIBSSH2_ERROR_HOSTKEY_INIT | libssh2_sys::LIBSSH2_ERROR_HOSTKEY_SIGN => {
+            Outcome::Malformed {
+                detail: format!("the server does not prove its host key: {}", escape(error.message())),
+            }
+        }
+        _ => lost(Phase::Handshake, error),
+    }
+}
+
+/// The library's number for `error` (`LIBSSH2_ERROR_*`); 0 for others.
+pub(super) fn code(error: &ssh2::Error) -> i32 {
+    match error.code() {
+        ErrorCode::Session(code) => code,
+        ErrorCode::SFTP(_) => 0,
+    }
+}
+
+/// A connection that broke.
+pub(super) fn lost(phase: Phase, error: &ssh2::Error) -> Outcome {
+    Outcome::Disconnected { phase, detail: escape(&format!("{} ({})", error.message(), code(error))) }
+}
+
+fn broke(error: &io::Error) -> Outcome {
+    Outcome::Disconnected { phase: Phase::Exec, detail: escape(&error.to_string()) }
+}
+
+/// Runs commands over a session that is logged in.
+pub(super) struct Ssh(Verified);
+
+impl Ssh {
+    pub(super) fn new(session: Verified) -> Self {
+        Self(session)
+    }
+
+    fn start(&self, command: &str) -> Result<Channel, ssh2::Error> {
+        let mut channel = self.0.session().channel_session()?;
+        channel.exec(command)?;
+        Ok(channel)
+    }
+}
+
+impl Transport for Ssh {
+    fn exec(&mut self, command: &str, input: &[u8], hear: &mut Hear<'_>) -> Result<(), Outcome> {
+        let mut channel = self.start(command).map_err(|error| lost(Phase::Exec, &error))?;
+        // The command need not read it: what matters is what it says. A broken connection shows when reading.
+        let _ = channel.write_all(input).and_then(|()| channel.send_eof().map_err(io::Error::from));
+        let mut piece = [0; 16 * 1024];
+        loop {
+            let count = channel.read(&mut piece).map_err(|error| broke(&error))?;
+            if count == 0 {
+                return Ok(());
+            }
+            if hear(&piece[..count])? {
+                // Closing it would wait for the server's answer, a round trip for nothing.
+                mem::forget(channel);
+                return Ok(());
+            }
+        }
+    }
+
+    fn finish(self: Box<Self>) {
+        let _ = self.0.session().disconnect(Some(DisconnectCode::ByApplication), "done", None);
+        // Its channels would be closed one by one, each waiting for an answer.
+        mem::forget(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_does_what_is_offered_and_nothing_broken() {
+        let session = Session::new().unwrap();
+        let offer = Offer::of(&session, &Expected::default(), &[]).unwrap();
+        for (list, needed) in [
+            (&offer.kex, "curve25519-sha256"),
+            (&offer.host_keys, "rsa-sha2-512"),
+            (&offer.ciphers, "aes256-gcm@openssh.com"),
+            (&offer.macs, "hmac-sha2-256-etm@openssh.com"),
+        ] {
+            assert!(list.iter().any(|name| name == needed), "{needed} of {list:?}");
+            assert!(!list.iter().any(|name| name.contains("sha1") || name.contains("cbc")), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn how_dialling_failed_is_told_apart() {
+        let at: SocketAddr = "[::1]:22".parse().unwrap();
+        let fail = |kinds: &[ErrorKind]| {
+            not_dialled(&kinds.iter().map(|kind| (at, io::Error::from(*kind))).collect::<Vec<_>>()).name()
+        };
+        assert_eq!(fail(&[ErrorKind::TimedOut]), "timeout");
+        assert_eq!(fail(&[ErrorKind::TimedOut, ErrorKind::ConnectionRefused]), "refused");
+        assert_eq!(fail(&[ErrorKind::HostUnreachable]), "refused");
+        assert_eq!(fail(&[ErrorKind::ConnectionReset]), "disconnected");
+    }
+}

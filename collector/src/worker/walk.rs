@@ -1,0 +1,194 @@
+//! One visit from beginning to end: connect, know the server, log in, run the probe (and send it first where it is
+//! missing), open what it streams, pass it up.
+
+use model::text::escape;
+use model::wire::{Frame, Kind, Request};
+use model::{Outcome, Phase};
+
+use super::records::Records;
+use super::transport::Transport;
+use super::{Link, local, login, script, ssh};
+use crate::job::{Job, PrivateKey, Task, Up, Way};
+use crate::stream::{Cut, Event, Stream};
+use crate::{probe, random};
+
+/// Does the job; how it went, and the way to say good-bye on.
+pub(super) fn walk(job: &Job, link: &mut Link) -> (Outcome, Option<Box<dyn Transport>>) {
+    match &job.task {
+        Task::HostKey => (see_host_key(job, link).err().unwrap_or(Outcome::Collected), None),
+        Task::Collect { remote_dirs, request, identities } => {
+            let mut transport = match connect(job, link) {
+                Ok(transport) => transport,
+                Err(outcome) => return (outcome, None),
+            };
+            let visit = Visit { remote_dirs, request, identities };
+            let outcome = visit.collect(&mut *transport, link);
+            (outcome.unwrap_or_else(|outcome| outcome), Some(transport))
+        }
+    }
+}
+
+fn see_host_key(job: &Job, link: &mut Link) -> Result<(), Outcome> {
+    let Way::Ssh { address, port, expected, .. } = &job.way else {
+        return Ok(());
+    };
+    let key = once_more(link, |link| ssh::host_key(address, *port, expected, link))?;
+    link.send(&Up::HostKey, &key);
+    Ok(())
+}
+
+fn connect(job: &Job, link: &mut Link) -> Result<Box<dyn Transport>, Outcome> {
+    match &job.way {
+        Way::Local => Ok(Box::new(local::Local::default())),
+        Way::Ssh { address, port, username, expected, credentials } => {
+            let session = once_more(link, |link| ssh::connect(address, *port, expected, link))?;
+            login::login(&session, username, credentials, link)?;
+            Ok(Box::new(ssh::Ssh::new(session)))
+        }
+    }
+}
+
+/// Tries again, a little later, what may pass by itself (a server that is starting up or full). Logging in is never
+/// tried twice.
+fn once_more<T>(link: &mut Link, mut act: impl FnMut(&mut Link) -> Result<T, Outcome>) -> Result<T, Outcome> {
+    match act(link) {
+        Err(outcome) if outcome.may_pass() => {
+            let wait = 300 + u64::from(u8::from_be_bytes(random::bytes())) * 4;
+            link.note(format!("{}; once more in {wait} ms", outcome.message()));
+            std::thread::sleep(std::time::Duration::from_millis(wait));
+            act(link)
+        }
+        result => result,
+    }
+}
+
+struct Visit<'a> {
+    remote_dirs: &'a [String],
+    request: &'a Request,
+    identities: &'a [PrivateKey],
+}
+
+/// How a run of the probe ended that found the probe.
+enum Served {
+    /// As this says.
+    Ended(Outcome),
+    /// It is not there; what `uname -sm` said.
+    Missing(String),
+    /// It is there and does not run; what was printed.
+    Broken(String),
+}
+
+impl Visit<'_> {
+    fn collect(&self, transport: &mut dyn Transport, link: &mut Link) -> Result<Outcome, Outcome> {
+        match self.serve(transport, link)? {
+            Served::Ended(outcome) => return Ok(outcome),
+            Served::Missing(uname) if probe::runs_on(&uname) => link.note("the probe is not there"),
+            Served::Missing(uname) => return Err(Outcome::WrongPlatform { uname }),
+            Served::Broken(said) => link.note(format!("the probe does not run: {said}")),
+        }
+        self.upload(transport, link)?;
+        match self.serve(transport, link)? {
+            Served::Ended(outcome) => Ok(outcome),
+            Served::Missing(_) => {
+                Err(Outcome::NoExec { detail: "it was sent, and is gone again".to_owned() })
+            }
+            Served::Broken(detail) => {
+                Err(Outcome::NoExec { detail: format!("it was sent, and does not run: {detail}") })
+            }
+        }
+    }
+
+    fn serve(&self, transport: &mut dyn Transport, link: &mut Link) -> Result<Served, Outcome> {
+        link.enter(Phase::Exec);
+        let mut stream = Stream::new();
+        let mut records = Records::new(self.request, self.identities);
+        let mut missing = None;
+        let command = script::serve(self.remote_dirs, probe::SHA256);
+        let request = Frame::of(Kind::Request, self.request).to_bytes();
+        transport.exec(&command, &request, &mut |piece| {
+            for event in stream.feed(piece)? {
+                match event {
+                    Event::Missing(uname) => missing = Some(uname),
+                    Event::Hello(hello) => {
+                        link.note(format!("probe {}, {} records", escape(&hello.version), hello.spooled));
+                        link.send(&Up::Hello { clock: hello.clock, spool: hello.spool }, &[]);
+                    }
+                    Event::Envelope(envelope) => {
+                        let (up, tail) = records.open(&envelope)?;
+                        link.send(&up, &tail);
+                    }
+                    Event::End { more: true } => {
+                        link.note("more is spooled than one run fetches; the next goes on");
+                    }
+                    Event::End { more: false } => {}
+                }
+            }
+            Ok(stream.is_over())
+        })?;
+        if let Some(uname) = missing {
+            return Ok(Served::Missing(uname));
+        }
+        if stream.is_over() {
+            return Ok(Served::Ended(records.outcome()));
+        }
+        match stream.cut() {
+            Cut::Silent(said) if said.is_empty() => Ok(Served::Broken("nothing was printed".to_owned())),
+            Cut::Silent(said) => Ok(Served::Broken(said)),
+            Cut::Within(outcome) => Err(outcome),
+        }
+    }
+
+    /// Sends the probe to the first directory that takes it and can run it.
+    fn upload(&self, transport: &mut dyn Transport, link: &mut Link) -> Result<(), Outcome> {
+        link.uploaded = true;
+        let mut refusals = Vec::new();
+        for directory in self.remote_dirs {
+            link.enter(Phase::Upload);
+            let name = format!("{:016x}", u64::from_be_bytes(random::bytes()));
+            let command = script::install(directory, probe::BYTES.len(), probe::SHA256, &name);
+            let mut said = Vec::new();
+            transport.exec(&command, probe::BYTES, &mut |piece| {
+                let room = 16 * 1024_usize.saturating_sub(said.len());
+                said.extend(&piece[..piece.len().min(room)]);
+                Ok(false)
+            })?;
+            let said = String::from_utf8_lossy(&said);
+            if said.lines().any(|line| line.trim_end().ends_with(script::INSTALLED)) {
+                link.note(format!("the probe was sent to {directory}"));
+                return Ok(());
+            }
+            link.note(format!("{directory} refused the probe: {}", escape(&said)));
+            refusals.push((directory, said.into_owned()));
+        }
+        Err(refused(&refusals))
+    }
+}
+
+fn refused(refusals: &[(&String, String)]) -> Outcome {
+    let texts: Vec<_> =
+        refusals.iter().map(|(directory, said)| format!("{directory}: {}", said.trim())).collect();
+    let detail = escape(&texts.join("; "));
+    let full = ["No space left", "no space", "Disk quota exceeded"];
+    if refusals.iter().any(|(_, said)| full.iter().any(|words| said.contains(words))) {
+        Outcome::NoSpace { detail }
+    } else {
+        Outcome::NoExec { detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_one_that_forbids_execution() {
+        let directory = "d".to_owned();
+        let full = refused(&[(&directory, "cat: write error: No space left on device\n".to_owned())]);
+        assert_eq!(
+            full,
+            Outcome::NoSpace { detail: "d: cat: write error: No space left on device".to_owned() }
+        );
+        let noexec = refused(&[(&directory, "sh: 1: d/.upload-1: Permission denied\n".to_owned())]);
+        assert!(matches!(noexec, Outcome::NoExec { .. }));
+    }
+}
