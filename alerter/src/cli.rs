@@ -144,8 +144,14 @@ impl Cli {
         }
     }
 
-    /// Does what was asked for. `clock` is asked at the begin and at the end.
-    pub fn execute(self, clock: &dyn Fn() -> Timestamp, out: &mut dyn Write) -> Result<Exit, Failure> {
+    /// Does what was asked for. `clock` is asked at the begin and at the end; `sendmail` serves where config.xml has no
+    /// `<mail>`, if it is there.
+    pub fn execute(
+        self,
+        clock: &dyn Fn() -> Timestamp,
+        sendmail: &Path,
+        out: &mut dyn Write,
+    ) -> Result<Exit, Failure> {
         let now = clock();
         let environment = Environment::of_process();
         let settings = config::load(self.common.config.as_deref(), &environment).map_err(Failure::Config)?;
@@ -155,13 +161,13 @@ impl Cli {
         let job = Job { settings: &settings, from: &from, letterhead, now, clock };
         match self.command.unwrap_or(Command::Run(self.run)) {
             Command::Run(RunArguments { dry_run }) if dry_run || self.run.dry_run => dry_run_of(job, out),
-            Command::Run(_) => whole_run(job),
+            Command::Run(_) => whole_run(job, sendmail),
             _ if self.run.dry_run => Err(Failure::NoDryRun),
             Command::CheckConfig => {
                 write!(out, "{}", config::summary(&settings))?;
                 Ok(Exit::Ok)
             }
-            Command::TestMail { address } => send_test(job, address.as_deref(), out),
+            Command::TestMail { address } => send_test(job, address.as_deref(), sendmail, out),
             Command::Status { json } => status(&settings, now, json, out),
         }
     }
@@ -180,11 +186,11 @@ fn database(settings: &Settings) -> &Path {
     path
 }
 
-fn whole_run(job: Job) -> Result<Exit, Failure> {
+fn whole_run(job: Job, sendmail: &Path) -> Result<Exit, Failure> {
     let settings = job.settings;
     let _lock = RunLock::take(&settings.storage.state_dir(), Program::Alerter)?;
     let mut store = SqliteStore::open(database(settings))?;
-    let mut transport = way_out::transport(settings, job.letterhead.hostname, Path::new(way_out::SENDMAIL));
+    let mut transport = way_out::transport(settings, job.letterhead.hostname, sendmail);
     let transport = transport.as_mut().map(|transport| transport.as_mut() as &mut dyn Transport);
     Ok(run(&mut store, job, transport)?)
 }
@@ -195,13 +201,13 @@ fn dry_run_of(job: Job, out: &mut dyn Write) -> Result<Exit, Failure> {
     Ok(run(&mut copy, job, Some(&mut Printer(out)))?)
 }
 
-fn send_test(job: Job, address: Option<&str>, out: &mut dyn Write) -> Result<Exit, Failure> {
+fn send_test(job: Job, address: Option<&str>, sendmail: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
     let Job { settings, from, letterhead, now, .. } = job;
     let receivers = test_mail::receivers(settings, address);
     if receivers.is_empty() {
         return Err(Failure::NoReceiver);
     }
-    let transport = way_out::transport(settings, letterhead.hostname, Path::new(way_out::SENDMAIL));
+    let transport = way_out::transport(settings, letterhead.hostname, sendmail);
     let mut transport = transport.ok_or(Failure::NoWayOut)?;
     let sender = Sender { from, installation: letterhead.hostname, now, letterhead };
     Ok(test_mail::send(&receivers, sender, transport.as_mut(), out)?)

@@ -7,7 +7,7 @@ use model::alert::EndReason;
 use model::metric::{self, Unit};
 use model::rule::{HOST_KEY_CHANGED, UNREACHABLE};
 use model::text::{escape, escape_to};
-use model::{Episode, Operator, Process, Rule, Severity, Timestamp};
+use model::{Episode, Evidence, Operator, Process, Rule, Severity, Timestamp};
 
 use crate::notify::{Draft, Kind, Line};
 use crate::page::Page;
@@ -59,12 +59,17 @@ pub fn text(draft: &Draft, letterhead: Letterhead, companion: &mut Companion) ->
         page.say(&format!("[{}] {}", tag(line), headline(line)));
         page.space();
         describe(&mut page, line, letterhead, companion);
+        evidence(&mut page, line, None);
     } else {
         contents(&mut page, draft);
+        let mut shown = None;
         for line in draft.lines.iter().take(DESCRIBED) {
             page.space();
             page.heading(&format!("[{}] {}", tag(line), headline(line)));
             describe(&mut page, line, letterhead, companion);
+            if evidence(&mut page, line, shown) {
+                shown = Some(line.episode);
+            }
         }
     }
     page.space();
@@ -202,11 +207,22 @@ fn describe(page: &mut Page, line: &Line, letterhead: Letterhead, companion: &mu
         }
         page.field("Note", &escape_to(rule.note.as_deref().unwrap_or_default(), 1000));
     }
-    if *kind == Kind::Recovered {
-        return;
+}
+
+/// The processes as they were when it fired; returns whether they are listed. What one report has set off is listed
+/// once: `shown` is the episode whose processes were listed last.
+fn evidence(page: &mut Page, line: &Line, shown: Option<&Episode>) -> bool {
+    let Episode { evidence, client_name, .. } = line.episode;
+    if line.kind == Kind::Recovered || *evidence == Evidence::default() {
+        return false;
     }
-    processes(page, "Busiest processes when it fired:", &episode.evidence.top_cpu);
-    processes(page, "Largest processes when it fired:", &episode.evidence.top_memory);
+    if shown.is_some_and(|shown| shown.client_name == *client_name && shown.evidence == *evidence) {
+        page.field("Processes", "as listed above");
+        return false;
+    }
+    processes(page, "Busiest processes when it fired:", &evidence.top_cpu);
+    processes(page, "Largest processes when it fired:", &evidence.top_memory);
+    true
 }
 
 fn removed(episode: &Episode) -> Option<&'static str> {

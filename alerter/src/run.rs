@@ -15,8 +15,11 @@ use crate::outbox::{Outbox, Tally};
 use crate::rulebook::Rulebook;
 use crate::transport::Transport;
 
-/// Entries per batch: one transaction, and what is in memory at once.
-const BATCH: usize = 500;
+/// Entries per batch: one transaction with its write to the disk, and what is in memory at once.
+const BATCH: usize = 2000;
+
+/// Who has news of an episode, told or not.
+type Audience = BTreeMap<EpisodeId, BTreeSet<String>>;
 
 /// What [`run`] works for and with.
 #[derive(Clone, Copy)]
@@ -66,7 +69,7 @@ fn note(
 
 /// Folds everything that was not evaluated yet, batch by batch.
 fn fold_backlog(store: &mut impl AlertStore, rules: &Rulebook) -> Result<(), StoreError> {
-    let mut untold: Vec<Fact> = store.untold()?.into_iter().map(|(_, fact)| fact).collect();
+    let mut untold = audience(store)?;
     loop {
         let batch = store.backlog(BATCH)?;
         if batch.is_empty() {
@@ -76,23 +79,34 @@ fn fold_backlog(store: &mut impl AlertStore, rules: &Rulebook) -> Result<(), Sto
         let step = fold::fold(&batch, known(store, states, &untold)?, rules);
         debug!("all: evaluate: {} entries, {} facts", step.marks.len(), step.facts.len());
         store.commit(&step)?;
-        untold.extend(step.facts);
+        for fact in step.facts {
+            untold.entry(fact.episode).or_default().insert(fact.receiver);
+        }
     }
 }
 
 /// Closes what fires for a rule or client that is gone from config.xml.
 fn close_removed(store: &mut impl AlertStore, rules: &Rulebook) -> Result<(), StoreError> {
-    let untold: Vec<Fact> = store.untold()?.into_iter().map(|(_, fact)| fact).collect();
+    let untold = audience(store)?;
     let states = store.firing()?;
     let step = fold::close_removed(known(store, states, &untold)?, rules);
     if step == Step::default() { Ok(()) } else { store.commit(&step) }
+}
+
+/// Who is to hear of which episode and did not yet.
+fn audience(store: &mut impl AlertStore) -> Result<Audience, StoreError> {
+    let mut audience = Audience::new();
+    for (_, fact) in store.untold()? {
+        audience.entry(fact.episode).or_default().insert(fact.receiver);
+    }
+    Ok(audience)
 }
 
 /// What the fold has to know of these alerts.
 fn known(
     store: &mut impl AlertStore,
     states: Vec<(AlertKey, AlertState)>,
-    untold: &[Fact],
+    untold: &Audience,
 ) -> Result<Known, StoreError> {
     let open: BTreeSet<EpisodeId> = states
         .iter()
@@ -103,9 +117,10 @@ fn known(
         .collect();
     let ids: Vec<EpisodeId> = open.iter().cloned().collect();
     let episodes = store.episodes(&ids)?.into_iter().map(|episode| (episode.id.clone(), episode)).collect();
-    let mut known = Known { states: states.into_iter().collect(), episodes, audience: BTreeMap::new() };
+    let waiting = |id: EpisodeId| untold.get(&id).cloned().map(|receivers| (id, receivers));
+    let audience = open.into_iter().filter_map(waiting).collect();
+    let mut known = Known { states: states.into_iter().collect(), episodes, audience };
     known.add_audience(&store.told(&ids)?);
-    known.add_audience(untold.iter().filter(|fact| open.contains(&fact.episode)));
     Ok(known)
 }
 

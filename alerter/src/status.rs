@@ -138,7 +138,7 @@ pub struct CountStatus {
     pub reports: u64,
     /// Reports and attempts not evaluated yet.
     pub unevaluated: u64,
-    /// Records that would not open or decode.
+    /// Records that were ever set aside: those that would not open or decode, or break a bound.
     pub quarantined: u64,
     /// News that no mail has told yet.
     pub untold: u64,

@@ -22,7 +22,7 @@ pub fn table(status: &Status, now: Timestamp) -> String {
     let counts = &status.counts;
     let _ = writeln!(
         text,
-        "\n{} reports stored, {} entries not evaluated, {} news not told, {} records in quarantine",
+        "\n{} reports stored, {} entries not evaluated, {} news not told, {} records set aside so far",
         counts.reports, counts.unevaluated, counts.untold, counts.quarantined
     );
     for (name, run) in [("fleet-collector", &status.runs.collector), ("fleet-alerter", &status.runs.alerter)]

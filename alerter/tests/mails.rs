@@ -134,3 +134,13 @@ fn without_a_way_out_the_news_waits() {
     assert_eq!(fleet.run(&settings, 2, None), model::Exit::Partial);
     assert!(told(&mut fleet, &settings, 3).contains("[CRITICAL] web1: disk /var 95 %"));
 }
+
+#[test]
+fn what_one_report_set_off_lists_its_processes_once() {
+    let mut fleet = Fleet::new();
+    let mounts = |value| ["/", "/home", "/var"].map(|mount| sample("disk", mount, value)).to_vec();
+    fleet.collected("web1", at(0), mounts(95.0));
+    let mail = told(&mut fleet, &web1(OPS), 1);
+    assert_eq!(mail.matches("Busiest processes").count(), 1, "{mail}");
+    assert_eq!(mail.matches("  Processes as listed above\n").count(), 2, "{mail}");
+}

@@ -119,6 +119,8 @@ fn what_fails_before_the_text_dissolves_and_is_told_with_the_next_run() {
         json!({ "mail": ["drop", ""] }),
         json!({ "rcpt": ["451 greylisted", ""] }),
         json!({ "rcpt": ["530 log in first", ""] }),
+        json!({ "rcpt": ["554 5.7.1 <ops@example.org>: Relay access denied", ""] }),
+        json!({ "rcpt": ["550 relay not permitted", ""] }),
         json!({ "rcpt": ["drop", ""] }),
         json!({ "data": ["451 later", ""] }),
         json!({ "data": ["drop", ""] }),

@@ -50,6 +50,7 @@ fn record_of(spool: u8, sequence: u64, seconds: i64, life: u8, kind: u8) -> Rece
     let content = match kind {
         0 => Content::Quarantined { reason: "cut".to_owned(), envelope: vec![1; 9] },
         1 => Content::Record(Box::new(record(vec![sample("load1", 0.125), sample("swap", -3.5)]))),
+        2 => Content::Record(Box::new(record(vec![sample("load1", f64::INFINITY)]))),
         _ => return received,
     };
     Received { content, ..received }

@@ -56,7 +56,7 @@ pub struct Counts {
     pub reports: u64,
     /// Reports and attempts that were not evaluated yet.
     pub unevaluated: u64,
-    /// Records that would not open or decode.
+    /// Records that were set aside: those that would not open or decode, or break a bound.
     pub quarantined: u64,
     /// Facts that are neither told nor in a message.
     pub untold: u64,

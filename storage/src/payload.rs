@@ -105,8 +105,8 @@ fn processes(rows: Vec<ProcessRow>) -> Vec<Process> {
     rows.into_iter().map(|(pid, name, uid, cpu, memory)| Process { pid, name, uid, cpu, memory }).collect()
 }
 
-/// Whether a record can be kept: every list bounded, every value finite. The record's decoder has seen to it for
-/// whatever came over the wire.
+/// Whether a record can be kept: every list bounded, every value finite. The record's decoder sees to it for whatever
+/// comes over the wire; what fails here all the same is set aside.
 pub(crate) fn check(record: &Record) -> Result<(), String> {
     let Body::Report(report) = &record.body else {
         return Ok(());

@@ -1,9 +1,12 @@
 //! What the collector keeps: clients, their keys, attempts and records, the run log.
 
-use model::wire::StoredThrough;
+use std::borrow::Cow;
+
+use model::record::MAX_RECORD;
+use model::wire::{StoredThrough, to_cbor};
 use model::{ClientName, ClientUid, Outcome, Record, SpoolId, Timestamp};
 
-use crate::StoreError;
+use crate::{StoreError, payload};
 
 /// What the collector keeps.
 ///
@@ -25,7 +28,9 @@ pub trait ReportStore {
     /// Stores attempts with their records. The records of an attempt come in order of sequence; each is marked as
     /// unevaluated, and so is the attempt itself. Returns for each attempt how many of its records were new.
     ///
-    /// A record that is set aside ([`Content::Quarantined`]) is stored too, but leaves nothing to evaluate.
+    /// A record that is set aside ([`Content::Quarantined`]) is stored too, but leaves nothing to evaluate. So is one
+    /// that breaks a bound or whose value is not finite: it fails neither its neighbours nor the other clients, since
+    /// it would come again with every run.
     ///
     /// A record is known already if its (client, spool, sequence) is stored, or if that sequence is not above what
     /// the spool's row says is stored through. After a roll-back, a record is also known if the same client has it
@@ -102,9 +107,35 @@ pub struct Received {
     pub content: Content,
 }
 
+/// What a store does with a record that is new to it.
+pub(crate) enum Keeping<'a> {
+    /// Stores it.
+    Stored(&'a Record),
+    /// Sets it aside.
+    SetAside {
+        /// Why.
+        reason: Cow<'a, str>,
+        /// The envelope's bytes; of what opened and cannot be kept, the start of its CBOR.
+        bytes: Cow<'a, [u8]>,
+    },
+}
+
 impl Received {
-    pub(crate) fn is_quarantined(&self) -> bool {
-        matches!(self.content, Content::Quarantined { .. })
+    /// What every backend does with it where it is new.
+    pub(crate) fn keeping(&self) -> Keeping<'_> {
+        match &self.content {
+            Content::Quarantined { reason, envelope } => {
+                Keeping::SetAside { reason: reason.into(), bytes: envelope.into() }
+            }
+            Content::Record(record) => match payload::check(record) {
+                Ok(()) => Keeping::Stored(record),
+                Err(fault) => {
+                    let mut bytes = to_cbor(record);
+                    bytes.truncate(MAX_RECORD);
+                    Keeping::SetAside { reason: fault.into(), bytes: bytes.into() }
+                }
+            },
+        }
     }
 }
 

@@ -224,6 +224,10 @@ fn transact(
         return Answer::NotTaken(fault(Stage::From, Scope::All, &error, remedy));
     }
     if let Err(error) = connection.command(Rcpt::new(to.clone(), Vec::new())) {
+        if is_about_sender(&error) {
+            let remedy = "let the server take mail from this host, or give username and password in <mail>";
+            return Answer::NotTaken(fault(Stage::Recipient, Scope::Message, &error, remedy));
+        }
         return not_taken(Stage::Recipient, &error, "check the receiver's address in config.xml");
     }
     if let Err(error) = connection.command(Data) {
@@ -254,6 +258,14 @@ fn not_taken(stage: Stage, error: &Error, remedy: &'static str) -> Answer {
         Scope::Message if error.is_permanent() => Answer::Refused(fault),
         _ => Answer::NotTaken(fault),
     }
+}
+
+/// Whether an answer to RCPT TO refuses us and not the recipient: security or policy (RFC 3463: X.7.X), or, of servers
+/// without such codes, that they do not relay. All receivers' news would be given up for a fault that is mended here.
+fn is_about_sender(error: &Error) -> bool {
+    let said =
+        std::error::Error::source(error).map(|said| said.to_string().to_lowercase()).unwrap_or_default();
+    said.starts_with("5.7.") || said.contains("relay")
 }
 
 /// Whether an error is about more than one message. A server that does not answer in time will not answer the next

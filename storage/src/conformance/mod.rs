@@ -37,7 +37,6 @@ macro_rules! conformance {
             reports::a_client_gets_one_row_for_ever
             reports::keys_are_kept_and_never_replaced
             reports::a_batch_is_stored_whole_or_not_at_all
-            reports::what_is_not_finite_is_refused
             reports::storing_again_changes_nothing
             reports::a_spool_is_stored_through_in_order
             reports::an_absurd_sequence_harms_nobody
@@ -51,6 +50,7 @@ macro_rules! conformance {
             quarantine::what_is_set_aside_counts_as_stored
             quarantine::what_is_set_aside_is_recognised_after_a_roll_back
             quarantine::what_is_set_aside_is_counted_beyond_the_bound
+            quarantine::what_cannot_be_kept_is_set_aside_alone
             alerts::the_installation_is_random_and_stays
             alerts::the_backlog_comes_in_event_time_order
             alerts::the_backlog_goes_on_after_a_commit

@@ -1,6 +1,6 @@
-//! Records that would not open or decode.
+//! Records that would not open or decode, or that no store can keep.
 
-use super::{Outcomes, Store, at, attempt, enrol, named, received};
+use super::{Outcomes, Store, at, attempt, enrol, named, received, record, sample};
 use crate::{Content, Counts, Entry, QUARANTINED_RECORDS, Received};
 
 fn set_aside(spool: u8, sequence: u64, seconds: i64) -> Received {
@@ -40,5 +40,30 @@ pub fn what_is_set_aside_is_counted_beyond_the_bound(store: &mut dyn Store) -> O
     let records = (1..=many).map(|sequence| set_aside(1, sequence, 5)).collect();
     assert_eq!(store.store(&[attempt(web, 10, records)])?, [many as usize]);
     assert_eq!(store.counts()?.quarantined, many);
+    Ok(())
+}
+
+/// A record that breaks a bound, or whose value is not finite, harms neither its neighbours nor the other clients: it
+/// would come again with every run.
+pub fn what_cannot_be_kept_is_set_aside_alone(store: &mut dyn Store) -> Outcomes {
+    let (web, db) = (enrol(store, "web")?, enrol(store, "db")?);
+    let absurd = |sequence, samples| Received {
+        content: Content::Record(Box::new(record(samples))),
+        ..received(1, sequence, 6)
+    };
+    let records = vec![
+        received(1, 1, 5),
+        absurd(2, vec![sample("load1", f64::NAN)]),
+        absurd(3, vec![sample("load1", 1.0); model::record::MAX_SAMPLES + 1]),
+        received(1, 4, 7),
+    ];
+    let batch = [attempt(web, 10, records), attempt(db, 10, vec![received(2, 1, 9)])];
+    assert_eq!(store.store(&batch)?, [4, 1]);
+    assert_eq!(store.store(&batch)?, [0, 0]);
+    let row = store.clients(&[named("web")], &mut || unreachable!())?.remove(0);
+    assert_eq!(row.stored.map(|stored| stored.sequence), Some(4));
+    assert_eq!(store.counts()?, Counts { reports: 3, unevaluated: 3 + 4, quarantined: 2, untold: 0 });
+    let reports = store.backlog(10)?.into_iter().filter(|e| matches!(e.entry, Entry::Report { .. }));
+    assert_eq!(reports.count(), 3);
     Ok(())
 }

@@ -59,16 +59,6 @@ pub fn a_batch_is_stored_whole_or_not_at_all(store: &mut dyn Store) -> Outcomes 
     Ok(())
 }
 
-/// A value that is not finite never gets in, and nothing that came with it.
-pub fn what_is_not_finite_is_refused(store: &mut dyn Store) -> Outcomes {
-    let web = enrol(store, "web")?;
-    let mut bad = received(1, 2, 9);
-    bad.content = Content::Record(Box::new(record(vec![sample("load1", f64::NAN)])));
-    assert!(store.store(&[attempt(web, 10, vec![received(1, 1, 8), bad])]).is_err());
-    assert_eq!(store.counts()?, Counts::default());
-    Ok(())
-}
-
 /// What is sent again is not stored again; the attempts are.
 pub fn storing_again_changes_nothing(store: &mut dyn Store) -> Outcomes {
     let (web, db) = (enrol(store, "web")?, enrol(store, "db")?);

@@ -7,7 +7,8 @@ use model::{Body, ClientName, ClientUid, Outcome};
 
 use super::{Attempted, Client, MemoryStore, Report, number, refused};
 use crate::admit::{self, Admission, Twin};
-use crate::{Attempt, ClientRow, Content, Received, ReportStore, Run, SealedKey, StoreError, payload};
+use crate::reports::Keeping;
+use crate::{Attempt, ClientRow, Received, ReportStore, Run, SealedKey, StoreError};
 
 impl ReportStore for MemoryStore {
     fn clients(
@@ -41,15 +42,9 @@ impl ReportStore for MemoryStore {
     }
 
     fn store(&mut self, attempts: &[Attempt]) -> Result<Vec<usize>, StoreError> {
-        // All that can fail comes before the first change. Records that are known already are looked at too, which a
-        // file does not do; none of a decoded record can fail.
+        // All that can fail comes before the first change.
         for attempt in attempts {
             self.client(attempt.client)?;
-            for received in &attempt.records {
-                if let Content::Record(record) = &received.content {
-                    payload::check(record).map_err(refused)?;
-                }
-            }
         }
         attempts.iter().map(|attempt| self.store_attempt(attempt)).collect()
     }
@@ -128,7 +123,7 @@ impl MemoryStore {
         let spool = self.clients[client].spools.entry(received.spool).or_default();
         spool.records.insert(sequence, admit::short_digest(&received.digest));
         spool.last_event_time = spool.last_event_time.max(Some(received.event_time));
-        let Content::Record(record) = &received.content else {
+        let Keeping::Stored(record) = received.keeping() else {
             self.quarantined += 1;
             return;
         };

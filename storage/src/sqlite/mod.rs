@@ -76,6 +76,7 @@ impl SqliteStore {
     fn copied(&self) -> Result<Self, Fault> {
         let mut connection = Connection::open_in_memory()?;
         Backup::new(&self.connection, &mut connection)?.run_to_completion(1000, Duration::ZERO, None)?;
+        settle(&connection)?;
         Ok(Self { connection, series: Series::default() })
     }
 
@@ -154,8 +155,16 @@ fn parent(path: &Path) -> &Path {
 fn connect(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    settle(&connection)?;
+    Ok(connection)
+}
+
+/// What holds for every connection, whatever it is open for.
+fn settle(connection: &Connection) -> Result<(), Fault> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // One plan per statement, whatever is bound to it: else most statements are planned anew each time they run.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // What stands in the file is data: nothing of a schema that somebody edited is to run.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -164,7 +173,7 @@ fn connect(path: &Path) -> Result<Connection, Fault> {
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    Ok(connection)
+    Ok(())
 }
 
 /// Turns the write-ahead log on. SQLite does not wait by itself where two processes do so at once.

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::fault::{Fault, corrupt};
 use super::{SqliteStore, client_id, store};
-use crate::{Attempt, ClientRow, Received, ReportStore, Run, SealedKey, StoreError};
+use crate::{Attempt, ClientRow, ReportStore, Run, SealedKey, StoreError};
 
 impl ReportStore for SqliteStore {
     fn clients(
@@ -44,11 +44,11 @@ impl ReportStore for SqliteStore {
     fn store(&mut self, attempts: &[Attempt]) -> Result<Vec<usize>, StoreError> {
         self.write(|transaction, series| {
             let stored = attempts.iter().map(|attempt| store::attempt(transaction, series, attempt));
-            let stored = stored.collect::<Result<_, _>>()?;
-            if attempts.iter().flat_map(|attempt| &attempt.records).any(Received::is_quarantined) {
+            let stored: Vec<store::Stored> = stored.collect::<Result<_, _>>()?;
+            if stored.iter().any(|stored| stored.set_aside > 0) {
                 store::bound_quarantine(transaction)?;
             }
-            Ok(stored)
+            Ok(stored.into_iter().map(|stored| stored.new).collect())
         })
     }
 

@@ -5,22 +5,32 @@ use model::{Body, Outcome, Record, SpoolId};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::client_id;
-use super::fault::{Fault, refused};
+use super::fault::Fault;
 use super::series::Series;
 use crate::admit::{self, Admission, Twin};
 use crate::payload::{self, Extras};
+use crate::reports::Keeping;
 use crate::{Attempt, Content, QUARANTINED_BYTES, QUARANTINED_RECORDS, Received};
 
-/// Stores one attempt; returns how many of its records were new.
+/// What came of storing an attempt.
+#[derive(Default)]
+pub(super) struct Stored {
+    /// How many of its records were new.
+    pub(super) new: usize,
+    /// How many of those were set aside.
+    pub(super) set_aside: usize,
+}
+
+/// Stores one attempt.
 pub(super) fn attempt(
     transaction: &Transaction<'_>,
     series: &mut Series,
     attempt: &Attempt,
-) -> Result<usize, Fault> {
+) -> Result<Stored, Fault> {
     let client = client_id(transaction, attempt.client)?;
     let mut latest = Latest::load(transaction, client)?;
     let mut spools: Vec<Spool> = Vec::new();
-    let mut stored = 0;
+    let mut stored = Stored::default();
     for received in &attempt.records {
         let Some(sequence) = admit::sequence(received.sequence) else {
             log::warn!("client {}: a record numbered {} is not stored", attempt.client, received.sequence);
@@ -46,15 +56,19 @@ pub(super) fn attempt(
             }
             Admission::Moved => {}
             Admission::New => {
-                stored += 1;
-                match &received.content {
-                    Content::Record(record) => {
+                stored.new += 1;
+                match received.keeping() {
+                    Keeping::Stored(record) => {
                         let report =
                             insert_report(transaction, series, client, spool.id, sequence, received, record)?;
                         latest.see_report(report, received.event_time.millis(), record);
                     }
-                    Content::Quarantined { reason, envelope } => {
-                        set_aside(transaction, client, spool.id, sequence, received, reason, envelope)?;
+                    Keeping::SetAside { reason, bytes } => {
+                        stored.set_aside += 1;
+                        if let Content::Record(_) = received.content {
+                            log::warn!("client {}: record {sequence} is set aside: {reason}", attempt.client);
+                        }
+                        set_aside(transaction, client, spool.id, sequence, received, &reason, &bytes)?;
                     }
                 }
                 latest.event_time = latest.event_time.max(Some(received.event_time.millis()));
@@ -63,7 +77,7 @@ pub(super) fn attempt(
         spool.advance(received);
     }
     spools.iter().filter(|spool| spool.moved).try_for_each(|spool| spool.save(transaction))?;
-    latest.see_attempt(insert_attempt(transaction, client, attempt, stored)?, attempt);
+    latest.see_attempt(insert_attempt(transaction, client, attempt, stored.new)?, attempt);
     latest.save(transaction)?;
     Ok(stored)
 }
@@ -173,7 +187,6 @@ fn insert_report(
     received: &Received,
     record: &Record,
 ) -> Result<i64, Fault> {
-    payload::check(record).map_err(|fault| refused(format!("record {sequence}: {fault}")))?;
     let mut values = Vec::new();
     if let Body::Report(report) = &record.body {
         for sample in &report.samples {
