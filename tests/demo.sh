@@ -115,10 +115,6 @@ collector --json || die "a client was not collected: see above"
 first=$(date +%s)
 
 say
-say "\$ fleet-alerter status"
-alerter status
-
-say
 say "\$ fleet-alerter --dry-run"
 alerter --dry-run
 
@@ -127,10 +123,13 @@ say "\$ fleet-alerter"
 alerter || die "the mail was not written: see above"
 for mail in "$demo"/mail/*.eml; do
     [ -e "$mail" ] || die "no mail was written, though a limit was crossed"
-    say "the mail lies in target/demo/mail/$(basename "$mail"):"
-    say
-    tr -d '\r' <"$mail" | sed 's/^/    | /'
+    say "the mail lies in target/demo/mail/$(basename "$mail"); its text is the one above, its header:"
+    tr -d '\r' <"$mail" | sed -e '/^$/,$d' -e 's/^/    /'
 done
+
+say
+say "\$ fleet-alerter status"
+alerter status
 
 say
 say "== Done: $((first - begin)) s from the command to the first result, $((built - begin)) s of them for building."

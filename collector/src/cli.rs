@@ -14,7 +14,7 @@ use crate::host_key::Expected;
 use crate::prepare::Hosts;
 use crate::run::{Order, run};
 use crate::selection::select;
-use crate::{probe, trust};
+use crate::{limits, probe, trust};
 
 /// Visits every client of config.xml over SSH and stores what it reports.
 ///
@@ -115,6 +115,9 @@ impl Cli {
         };
         let context =
             Context { config: self.config, verbose: self.verbose, environment: Environment::of_process() };
+        if let Err(error) = limits::of_supervisor() {
+            log::warn!("a crash could leave secrets in a core dump: {error}");
+        }
         let done = match command {
             Command::Run(args) => context.run(&args),
             Command::CheckConfig => context.check_config(),
@@ -141,7 +144,7 @@ impl Context {
     }
 
     fn check_config(&self) -> Result<Exit, Stop> {
-        say(config::summary(&self.load()?).trim_end());
+        say(config::summary(&self.load()?).trim_end())?;
         Ok(Exit::Ok)
     }
 
@@ -150,17 +153,16 @@ impl Context {
         let clients = select(&settings.clients, &args.only).map_err(usage)?;
         let hosts = self.hosts(&settings);
         if args.dry_run {
-            dry_run(&clients, hosts);
-            return Ok(Exit::Ok);
+            return dry_run(&clients, &hosts);
         }
         let wallet = Wallet::new(self.environment.home.clone(), std::env::var("SSH_AUTH_SOCK").ok());
         let whole = args.only.is_empty();
         let order = Order { settings: &settings, clients: &clients, whole, fresh: args.fresh, wallet, hosts };
         let report = run(order).map_err(|failure| Stop(failure.to_string(), failure.exit()))?;
         if args.json {
-            say(report.json());
+            say(report.json())?;
         } else if io::stdout().is_terminal() || self.verbose {
-            say(report.text().trim_end());
+            say(report.text().trim_end())?;
         }
         Ok(if report.failed() == 0 { Exit::Ok } else { Exit::Partial })
     }
@@ -175,7 +177,7 @@ impl Context {
         }
         let seen = trust::see(&clients, settings.concurrency, self.hosts(&settings));
         for line in &seen.lines {
-            say(line);
+            say(line)?;
         }
         let failed = if seen.failed { Exit::Partial } else { Exit::Ok };
         if seen.new.is_empty() || !(yes || agrees(seen.new.len())) {
@@ -184,7 +186,7 @@ impl Context {
         let file = settings.storage.state_dir().join("known_hosts");
         trust::write(&file, &seen.new)
             .map_err(|error| Stop(format!("{}: {error}", file.display()), Exit::Storage))?;
-        say(format_args!("{} host keys were added to {}", seen.new.len(), file.display()));
+        say(format_args!("{} host keys were added to {}", seen.new.len(), file.display()))?;
         Ok(failed)
     }
 
@@ -193,11 +195,11 @@ impl Context {
     }
 }
 
-fn dry_run(clients: &[&Client], mut hosts: Hosts) {
-    say(format_args!("{} clients would be visited:", clients.len()));
+fn dry_run(clients: &[&Client], hosts: &Hosts) -> Result<Exit, Stop> {
+    say(format_args!("clients that would be visited: {}", clients.len()))?;
     for client in clients {
         match &client.connection {
-            Connection::Local => say(format_args!("{}: this machine", client.name)),
+            Connection::Local => say(format_args!("{}: this machine", client.name))?,
             Connection::Ssh(ssh) => {
                 let host_key = key_state(&hosts.expected(client, ssh), client);
                 let Ssh { username, address, port, .. } = &**ssh;
@@ -205,10 +207,11 @@ fn dry_run(clients: &[&Client], mut hosts: Hosts) {
                     "{}: ssh {username}@{address} port {port}, by {}; {host_key}",
                     client.name,
                     means(ssh)
-                ));
+                ))?;
             }
         }
     }
+    Ok(Exit::Ok)
 }
 
 fn key_state(expected: &Expected, client: &Client) -> String {
@@ -229,7 +232,7 @@ fn means(ssh: &Ssh) -> String {
 
 fn write_probe(file: &std::path::Path) -> Result<Exit, Stop> {
     probe::write(file).map_err(|error| Stop(format!("{}: {error}", file.display()), Exit::Partial))?;
-    say(format_args!("{}: {} bytes, SHA-256 {}", file.display(), probe::BYTES.len(), probe::SHA256));
+    say(format_args!("{}: {} bytes, SHA-256 {}", file.display(), probe::BYTES.len(), probe::SHA256))?;
     Ok(Exit::Ok)
 }
 
@@ -249,8 +252,14 @@ fn usage(message: String) -> Stop {
 }
 
 /// Prints what was asked for. A reader that is gone wants no more of it.
-fn say(text: impl Display) {
-    let _ = writeln!(io::stdout(), "{text}");
+fn say(text: impl Display) -> Result<(), Stop> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Stop(
+            format!("stdout: {error}: what was asked for could not be printed whole"),
+            Exit::Partial,
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn complain(text: impl Display) {

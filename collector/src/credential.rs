@@ -1,11 +1,11 @@
 //! What a client is logged in to with: read in the supervisor, so that each file is read and each key decrypted once
 //! for all clients that share it (decrypting takes 0.1 s by design), and a worker sees its own client's alone.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use config::{Secret, SecretSource, Ssh};
 use model::Outcome;
@@ -23,9 +23,35 @@ pub(crate) struct Wallet {
     home: Option<PathBuf>,
     agent: Option<String>,
     /// By file, and by what is to open it.
-    keys: HashMap<PathBuf, Vec<(Option<SecretSource>, ReadKey)>>,
+    keys: Once<(PathBuf, Option<SecretSource>), ReadKey>,
     /// What commands printed; each runs once.
-    printed: HashMap<String, Result<Secret, String>>,
+    printed: Once<String, Result<Secret, String>>,
+}
+
+/// Values that are made once, however many threads ask; who asks for another one meanwhile does not wait. A fleet
+/// shares few credentials, so that a list serves.
+struct Once<K, V>(Mutex<Vec<Cell<K, V>>>);
+
+type Cell<K, V> = (K, Arc<OnceLock<V>>);
+
+impl<K: PartialEq, V: Clone> Once<K, V> {
+    fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    fn get(&self, key: K, make: impl FnOnce() -> V) -> V {
+        self.cell(key).get_or_init(make).clone()
+    }
+
+    fn cell(&self, key: K) -> Arc<OnceLock<V>> {
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, cell)) = cells.iter().find(|(known, _)| *known == key) {
+            return cell.clone();
+        }
+        let cell = Arc::default();
+        cells.push((key, Arc::clone(&cell)));
+        cell
+    }
 }
 
 type ReadKey = Result<LoginKey, Trouble>;
@@ -50,11 +76,11 @@ impl Trouble {
 impl Wallet {
     /// `home` holds the default keys; `agent` is what `SSH_AUTH_SOCK` says.
     pub(crate) fn new(home: Option<PathBuf>, agent: Option<String>) -> Self {
-        Self { home, agent, keys: HashMap::new(), printed: HashMap::new() }
+        Self { home, agent, keys: Once::new(), printed: Once::new() }
     }
 
     /// The credentials of a client, all read.
-    pub(crate) fn credentials(&mut self, ssh: &Ssh) -> Result<Credentials, Outcome> {
+    pub(crate) fn credentials(&self, ssh: &Ssh) -> Result<Credentials, Outcome> {
         let refuse = |detail: String| Outcome::Credential { detail: escape(&detail) };
         let keys = ssh
             .identity_files
@@ -75,7 +101,7 @@ impl Wallet {
     }
 
     /// What serves where config.xml names nothing: the agent, then the user's default keys.
-    fn defaults(&mut self, ssh: &Ssh) -> Result<Credentials, String> {
+    fn defaults(&self, ssh: &Ssh) -> Result<Credentials, String> {
         let directory = self.home.clone().unwrap_or_default().join(".ssh");
         let mut troubles = Vec::new();
         let mut keys = Vec::new();
@@ -98,25 +124,18 @@ impl Wallet {
         Ok(credentials)
     }
 
-    fn secret(&mut self, source: &SecretSource) -> Result<Secret, String> {
+    fn secret(&self, source: &SecretSource) -> Result<Secret, String> {
         let SecretSource::Command(command) = source else {
             return source.resolve();
         };
-        self.printed.entry(command.clone()).or_insert_with(|| source.resolve()).clone()
+        self.printed.get(command.clone(), || source.resolve())
     }
 
-    fn key(&mut self, file: &Path, passphrase: Option<&SecretSource>) -> ReadKey {
-        let known =
-            self.keys.get(file).and_then(|list| list.iter().find(|(with, _)| with.as_ref() == passphrase));
-        if let Some((_, key)) = known {
-            return key.clone();
-        }
-        let key = self.read_key(file, passphrase);
-        self.keys.entry(file.to_owned()).or_default().push((passphrase.cloned(), key.clone()));
-        key
+    fn key(&self, file: &Path, passphrase: Option<&SecretSource>) -> ReadKey {
+        self.keys.get((file.to_owned(), passphrase.cloned()), || self.read_key(file, passphrase))
     }
 
-    fn read_key(&mut self, file: &Path, passphrase: Option<&SecretSource>) -> ReadKey {
+    fn read_key(&self, file: &Path, passphrase: Option<&SecretSource>) -> ReadKey {
         let at = file.display();
         let text = read_private(file)?;
         let passphrase = passphrase
@@ -223,7 +242,7 @@ mod tests {
         for kind in [&["-t", "ed25519"][..], &["-t", "ecdsa"], &["-t", "rsa", "-b", "2048"]] {
             let file = directory.path().join(kind[1]);
             keygen(&file, kind, "secret");
-            let mut wallet = Wallet::new(None, None);
+            let wallet = Wallet::new(None, None);
             let keys = wallet.credentials(&ssh(&[&file], Some("secret"))).unwrap().keys;
             assert!(!PrivateKey::from_openssh(keys[0].pem.0.reveal()).unwrap().is_encrypted());
             let wrong = refusal(wallet.credentials(&ssh(&[&file], Some("wrong"))));
@@ -258,11 +277,11 @@ mod tests {
     #[test]
     fn without_anything_named_the_agent_and_default_keys_serve() {
         let home = tempfile::tempdir().unwrap();
-        let mut wallet = Wallet::new(Some(home.path().to_owned()), None);
+        let wallet = Wallet::new(Some(home.path().to_owned()), None);
         assert!(refusal(wallet.credentials(&ssh(&[], None))).contains("ssh-keygen -f"));
         std::fs::create_dir(home.path().join(".ssh")).unwrap();
         keygen(&home.path().join(".ssh/id_ed25519"), &["-t", "ed25519"], "");
-        let mut wallet = Wallet::new(Some(home.path().to_owned()), Some("/agent".to_owned()));
+        let wallet = Wallet::new(Some(home.path().to_owned()), Some("/agent".to_owned()));
         let given = wallet.credentials(&ssh(&[], None)).unwrap();
         assert_eq!((given.keys.len(), given.agent.as_deref()), (1, Some("/agent")));
         let missing = home.path().join("missing");

@@ -117,6 +117,19 @@ mod tests {
         assert_eq!(report.samples.iter().map(|sample| sample.value).collect::<Vec<_>>(), [-2.5]);
     }
 
+    #[test]
+    fn a_report_that_is_full_still_fits() {
+        let sample = |value| Sample { metric: "disk".to_owned(), labels: model::Labels::default(), value };
+        let samples = (0..MAX_SAMPLES).map(|value| sample(value as f64)).collect();
+        let report = model::Report { samples, ..model::Report::default() };
+        let mut record = Record { version: 1, clock: clock(0, 0, ""), body: Body::Report(report) };
+        note_offset(&mut record, &clock(7_500, 0, ""), Timestamp(10_000));
+        let decoded = Record::decode(&record.encode().unwrap()).unwrap();
+        let Body::Report(report) = decoded.body else { panic!() };
+        assert_eq!(report.samples.len(), MAX_SAMPLES);
+        assert_eq!(report.samples.last().map(|last| last.metric.as_str()), Some(CLOCK_OFFSET));
+    }
+
     fn any_clock() -> impl Strategy<Value = Clock> {
         (any::<i64>(), any::<u64>(), "[ab]?").prop_map(|(wall, boottime, boot)| clock(wall, boottime, &boot))
     }

@@ -2,6 +2,7 @@
 //!
 //! The matching is ours: libssh2's takes `@revoked` lines for good ones and knows no wildcards.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,10 @@ const MAX_FILE: u64 = 16 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct KnownHosts {
     lines: Vec<Line>,
+    /// Lines of plain names, by name: thousands of clients look theirs up in thousands of lines.
+    plain: HashMap<String, Vec<usize>>,
+    /// Lines that each name has to be compared with: hashed ones, and patterns.
+    others: Vec<usize>,
 }
 
 /// One line that says something.
@@ -62,13 +67,32 @@ impl KnownHosts {
                 Err(fault) => warn(format!("{source}: this line is skipped: {}", escape(&fault))),
             }
         }
-        Self { lines }
+        Self::index(lines)
+    }
+
+    fn index(lines: Vec<Line>) -> Self {
+        let (mut plain, mut others) = (HashMap::<_, Vec<usize>>::new(), Vec::new());
+        for (at, line) in lines.iter().enumerate() {
+            match &line.names {
+                HostPatterns::Patterns(names) if !names.iter().any(|name| name.contains(['*', '?', '!'])) => {
+                    for name in names {
+                        plain.entry(name.to_ascii_lowercase()).or_default().push(at);
+                    }
+                }
+                _ => others.push(at),
+            }
+        }
+        Self { lines, plain, others }
     }
 
     /// The lines about the server at `host` and `port`, in the order of the file.
     pub(crate) fn of<'a>(&'a self, host: &str, port: u16) -> impl Iterator<Item = Known<'a>> {
         let name = name_of(host, port);
-        self.lines.iter().filter(move |line| matches(&line.names, &name)).map(|line| Known {
+        let others = self.others.iter().copied().filter(|at| matches(&self.lines[*at].names, &name));
+        let mut found: Vec<_> = self.plain.get(&name).into_iter().flatten().copied().chain(others).collect();
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().map(|at| &self.lines[at]).map(|line| Known {
             source: &line.source,
             revoked: line.revoked,
             key: &line.key,
@@ -143,10 +167,11 @@ fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
 
 /// Adds lines to the product's own file, all or none: written beside it and renamed.
 pub(crate) fn append(file: &Path, keys: &[(String, PublicKey)]) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 
     let directory = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
+    // It is the state directory, which will hold the database and the master key.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     // Two of these at once take turns.
     let lock = File::options().create(true).append(true).mode(0o600).open(beside(file, "lock"))?;
     lock.lock()?;
@@ -224,6 +249,15 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_all_kinds_come_in_the_order_of_the_file() {
+        let names = ["a,web1", "*", "WEB1", "b", "web1,web1", "web1,!web2"];
+        let (known, _) = parse(&names.map(|names| format!("{names} {ED}\n")).concat());
+        let sources = |host| known.of(host, 22).map(|line| line.source.to_owned()).collect::<Vec<_>>();
+        assert_eq!(sources("web1"), ["kh:1", "kh:2", "kh:3", "kh:5", "kh:6"]);
+        assert_eq!(sources("c"), ["kh:2"]);
+    }
+
+    #[test]
     fn many_stars_cost_no_time() {
         assert!(!wildcard(&b"*a".repeat(50), &[b'a'; 49]));
         assert!(wildcard(&b"*a".repeat(50), &[b'a'; 50]));
@@ -270,5 +304,6 @@ mod tests {
         append(&file, &[(name_of("::1", 2222), key)]).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("web1 {ED}\n[::1]:2222 {ED}\n"));
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(file.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }
 }

@@ -4,10 +4,12 @@
 pub mod cli;
 mod credential;
 mod event_time;
+mod finished;
 mod host_key;
 mod job;
 mod keys;
 mod known_hosts;
+mod limits;
 mod prepare;
 mod probe;
 mod random;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{Client, Connection, Ssh};
 use envelope::Identity;
@@ -14,7 +15,7 @@ use crate::host_key::Expected;
 use crate::job::{Credentials, Job, PrivateKey, Task, Way};
 use crate::known_hosts::KnownHosts;
 
-/// Makes jobs, and reads each file that clients share once.
+/// Makes jobs, for several clients at once, and reads each file that they share once.
 pub(crate) struct Preparer {
     wallet: Wallet,
     hosts: Hosts,
@@ -25,7 +26,7 @@ pub(crate) struct Preparer {
 pub(crate) struct Hosts {
     own: PathBuf,
     usual: Vec<PathBuf>,
-    read: HashMap<PathBuf, KnownHosts>,
+    read: Mutex<HashMap<PathBuf, Arc<KnownHosts>>>,
 }
 
 impl Hosts {
@@ -35,19 +36,21 @@ impl Hosts {
         Self {
             own: state_dir.join("known_hosts"),
             usual: user.into_iter().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect(),
-            read: HashMap::new(),
+            read: Mutex::default(),
         }
     }
 
     /// What is written down about a client's server.
-    pub(crate) fn expected(&mut self, client: &Client, ssh: &Ssh) -> Expected {
+    pub(crate) fn expected(&self, client: &Client, ssh: &Ssh) -> Expected {
         let others = if ssh.known_hosts.is_empty() { &self.usual } else { &ssh.known_hosts };
-        let files: Vec<_> = [&self.own].into_iter().chain(others).cloned().collect();
-        for file in &files {
-            self.read.entry(file.clone()).or_insert_with(|| read(file));
-        }
-        let files = files.iter().filter_map(|file| self.read.get(file));
+        let files: Vec<_> = [&self.own].into_iter().chain(others).map(|file| self.file(file)).collect();
+        let files = files.iter().map(|file| &**file);
         Expected::gather((&ssh.address, ssh.port), (&ssh.host_keys, &client.source), files)
+    }
+
+    fn file(&self, file: &Path) -> Arc<KnownHosts> {
+        let mut known = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(file.to_owned()).or_insert_with(|| Arc::new(read(file))).clone()
     }
 }
 
@@ -65,7 +68,7 @@ impl Preparer {
 
     /// The job of collecting from `client`; `identities` are its key pairs, newest last.
     pub(crate) fn collect(
-        &mut self,
+        &self,
         client: &Client,
         row: &ClientRow,
         identities: &[Identity],
@@ -97,12 +100,12 @@ impl Preparer {
     }
 
     /// The job of seeing `client`'s host key. It needs no credential, so it gets none.
-    pub(crate) fn host_key(&mut self, client: &Client, ssh: &Ssh) -> Job {
+    pub(crate) fn host_key(&self, client: &Client, ssh: &Ssh) -> Job {
         let way = self.ssh(client, ssh, Credentials::default());
         Job { supervisor: self.supervisor, name: client.name.clone(), way, task: Task::HostKey }
     }
 
-    fn ssh(&mut self, client: &Client, ssh: &Ssh, credentials: Credentials) -> Way {
+    fn ssh(&self, client: &Client, ssh: &Ssh, credentials: Credentials) -> Way {
         Way::Ssh {
             address: ssh.address.clone(),
             port: ssh.port,

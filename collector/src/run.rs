@@ -11,10 +11,11 @@ use storage::{
 };
 
 use crate::credential::Wallet;
+use crate::finished::{Finished, Incoming};
 use crate::keys::{self, Identities};
 use crate::prepare::{Hosts, Preparer};
 use crate::report::{Line, Report, told};
-use crate::slot::{Budget, Finished, Incoming};
+use crate::slot::Budget;
 use crate::supervisor::{Ledger, Visit, supervise};
 use crate::{event_time, probe, random};
 
@@ -133,12 +134,12 @@ fn visit(
         })
         .collect();
     let Order { clients, fresh, settings, wallet, hosts, .. } = order;
-    let mut preparer = Preparer::new(wallet, hosts);
-    let mut prepare = |index: usize| {
+    let preparer = Preparer::new(wallet, hosts);
+    let prepare = |index: usize| {
         let row = &rows[index];
         preparer.collect(clients[index], row, &identities[&row.name], fresh)
     };
-    supervise(&visits, &random::shuffled(visits.len()), settings.concurrency, until, &mut prepare, ledger)
+    supervise(&visits, &random::shuffled(visits.len()), settings.concurrency, until, &prepare, ledger)
 }
 
 /// Attempts on their way into the storage, and the report over those that are there.
@@ -285,7 +286,7 @@ mod tests {
 
     fn finished(records: Vec<Incoming>) -> Finished {
         let clock = Clock { wall: Timestamp(5_000_000), boottime_ms: 100_000, boot_id: "b".to_owned() };
-        let hello = crate::slot::Hello { clock, spool: SpoolId([2; 16]), receipt: Timestamp(1_000_000) };
+        let hello = crate::finished::Hello { clock, spool: SpoolId([2; 16]), receipt: Timestamp(1_000_000) };
         Finished {
             index: 0,
             outcome: Outcome::Collected,

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use model::text::escape;
 use model::wire::MAX_FETCH;
-use model::{ClientName, Clock, Outcome, Phase, SpoolId, Timestamp};
+use model::{ClientName, Outcome, Phase};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::finished::{Finished, Hello, Incoming};
 use crate::job::{self, Job, Up, Way};
 
 /// The client timeout that the phases' budgets are made for; a longer one stretches them.
@@ -24,51 +25,6 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// The most bytes that one worker may send up: what it fetches, decoded and encoded again, and its notes.
 const MAX_UP: u64 = 4 * MAX_FETCH;
-
-/// A visit that ended, with what it brought.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    /// Which of the visits.
-    pub(crate) index: usize,
-    /// How it ended.
-    pub(crate) outcome: Outcome,
-    /// When.
-    pub(crate) at: Timestamp,
-    /// How long it took.
-    pub(crate) took: Duration,
-    /// Whether the probe was sent.
-    pub(crate) uploaded: bool,
-    /// Where its records belong, where any stream began.
-    pub(crate) hello: Option<Hello>,
-    /// Its records, in order of sequence.
-    pub(crate) records: Vec<Incoming>,
-    /// The server's host key, where that was asked for.
-    pub(crate) host_key: Option<Vec<u8>>,
-}
-
-/// How a stream began.
-#[derive(Debug)]
-pub(crate) struct Hello {
-    /// The client's clocks at that moment.
-    pub(crate) clock: Clock,
-    /// The spool.
-    pub(crate) spool: SpoolId,
-    /// That moment, by our clock.
-    pub(crate) receipt: Timestamp,
-}
-
-/// One record as a worker sent it up.
-#[derive(Debug)]
-pub(crate) struct Incoming {
-    /// Its place in the spool.
-    pub(crate) sequence: u64,
-    /// SHA-256 of its envelope.
-    pub(crate) digest: [u8; 32],
-    /// Why it was set aside; `None` for a good one.
-    pub(crate) quarantined: Option<String>,
-    /// The record's CBOR, or the quarantined envelope.
-    pub(crate) bytes: Vec<u8>,
-}
 
 /// How long phases may take (collection.md, "One process per client").
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +45,7 @@ impl Budget {
             Phase::Dns | Phase::Connect => 5,
             Phase::Handshake | Phase::Auth => 15,
             Phase::Exec => 30,
-            // Mostly the wait for others' password commands; the client's timeout bounds it.
+            // Each secret's command is bounded by itself; the client's timeout bounds all.
             Phase::Start => 60,
             Phase::Upload => return self.upload,
         };
@@ -123,16 +79,6 @@ struct Process {
 impl Slot {
     /// A slot whose job is still to be prepared.
     pub(crate) fn new(index: usize, name: ClientName, budget: Budget, now: Instant) -> Self {
-        let finished = Finished {
-            index,
-            outcome: Outcome::NotReached,
-            at: Timestamp(0),
-            took: Duration::ZERO,
-            uploaded: false,
-            hello: None,
-            records: Vec::new(),
-            host_key: None,
-        };
         Self {
             index,
             name,
@@ -143,7 +89,7 @@ impl Slot {
             phase_ends: now + budget.of(Phase::Start),
             process: None,
             ended: None,
-            finished,
+            finished: Finished::nothing(index),
         }
     }
 
@@ -243,18 +189,22 @@ impl Slot {
                 log::debug!("{} {}: the probe streams spool {spool}", self.name, self.phase);
                 self.finished.hello = Some(Hello { clock, spool, receipt: SystemTime::now().into() });
             }
-            Up::Record { sequence, digest } => {
-                self.finished.records.push(Incoming { sequence, digest, quarantined: None, bytes: tail });
-            }
+            Up::Record { sequence, digest } => self.keep(sequence, digest, None, tail, now),
             Up::Quarantined { sequence, digest, reason } => {
-                let quarantined = Some(escape(&reason));
-                self.finished.records.push(Incoming { sequence, digest, quarantined, bytes: tail });
+                self.keep(sequence, digest, Some(&reason), tail, now);
             }
             Up::HostKey => self.finished.host_key = Some(tail),
             Up::Done { outcome, uploaded } => {
                 self.finished.uploaded |= uploaded;
-                self.end(outcome, now);
+                self.end(outcome.bounded(), now);
             }
+        }
+    }
+
+    fn keep(&mut self, sequence: u64, digest: [u8; 32], reason: Option<&str>, bytes: Vec<u8>, now: Instant) {
+        let incoming = Incoming { sequence, digest, quarantined: reason.map(escape), bytes };
+        if let Err(detail) = self.finished.keep(incoming) {
+            self.kill(Outcome::WorkerFailed { detail }, now);
         }
     }
 
@@ -374,6 +324,22 @@ mod tests {
         slot.enter(Phase::Exec, now);
         slot.enter(Phase::Upload, now);
         assert_eq!(slot.overall, now + Duration::from_secs(14));
+    }
+
+    #[test]
+    fn a_worker_that_was_taken_over_neither_paints_nor_floods() {
+        let now = Instant::now();
+        let slot = || Slot::new(0, "a".parse().unwrap(), Budget::new(Duration::from_secs(60), 0), now);
+        let mut painter = slot();
+        let detail = format!("\x1b[2J{}", "x".repeat(50_000));
+        painter.take(Up::Done { outcome: Outcome::Dns { detail }, uploaded: false }, vec![], now);
+        let Outcome::Dns { detail } = painter.into_finished().outcome else { panic!() };
+        assert!(detail.starts_with("\\u{1b}[2J") && detail.len() < 2000, "{} bytes", detail.len());
+
+        let mut liar = slot();
+        liar.take(Up::Record { sequence: u64::MAX, digest: [0; 32] }, vec![], now);
+        let liar = liar.into_finished();
+        assert!(matches!(liar.outcome, Outcome::WorkerFailed { .. }) && liar.records.is_empty());
     }
 
     #[test]

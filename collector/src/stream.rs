@@ -3,7 +3,8 @@
 use model::Outcome;
 use model::text::escape;
 use model::wire::{
-    End, Fault, FaultKind, Frame, Hello, Kind, MAGIC, MAX_FETCH, MAX_FRAME, MAX_NOISE, MISSING, from_cbor,
+    End, Fault, FaultKind, Frame, Hello, Kind, MAGIC, MAX_FETCH, MAX_FRAME, MAX_NOISE, MAX_RECORDS, MISSING,
+    from_cbor,
 };
 use ring::digest::{Context, SHA256};
 
@@ -132,6 +133,9 @@ impl Stream {
                 self.count(frame);
                 self.envelopes += 1;
                 self.bytes += frame.payload.len() as u64;
+                if self.envelopes > MAX_RECORDS {
+                    return Err(Outcome::TooLarge { detail: format!("more than {MAX_RECORDS} records") });
+                }
                 if self.bytes > MAX_FETCH + MAX_FRAME as u64 {
                     return Err(Outcome::TooLarge {
                         detail: format!("more than {MAX_FETCH} bytes of records"),
@@ -286,6 +290,16 @@ mod tests {
         more[0] = 0x1b;
         let Err(Outcome::ShellNoise { detail }) = read(&[&more]).0 else { panic!() };
         assert!(detail.starts_with("\\u{1b}xx"), "{detail}");
+    }
+
+    #[test]
+    fn envelopes_without_end_are_too_many_though_they_weigh_nothing() {
+        let hello = Frame::of(Kind::Hello, &hello()).to_bytes();
+        let empty = Frame { kind: Kind::Envelope, payload: Vec::new() }.to_bytes();
+        let most = empty.repeat(MAX_RECORDS as usize);
+        let (events, _) = read(&[MAGIC, &hello, &most]);
+        assert_eq!(events.unwrap().len(), 1 + MAX_RECORDS as usize);
+        assert!(matches!(read(&[MAGIC, &hello, &most, &empty]).0, Err(Outcome::TooLarge { .. })));
     }
 
     #[test]

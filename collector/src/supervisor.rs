@@ -2,11 +2,11 @@
 //! than its deadline.
 //!
 //! One thread starts the workers and waits for them all by poll(2). It must be one that lives as long as they do: a
-//! worker asks to be killed with the thread that started it. Credentials are read by a second thread, so that a slow
-//! `password-command` delays nothing that is under way.
+//! worker asks to be killed with the thread that started it. Each job is prepared by a thread of its own, so that a
+//! `password-command` that hangs delays its own clients alone.
 
 use std::collections::VecDeque;
-use std::io::{PipeReader, Read as _, Write as _};
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,8 +15,9 @@ use model::{ClientName, Outcome};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, getrlimit};
 
+use crate::finished::Finished;
 use crate::job::Job;
-use crate::slot::{Budget, Finished, Slot};
+use crate::slot::{Budget, Slot};
 
 /// How long the supervisor sleeps at most, so that what came in is stored soon.
 const TICK: Duration = Duration::from_millis(200);
@@ -44,36 +45,57 @@ pub(crate) trait Ledger {
 }
 
 /// Makes all `visits`, at most `slots` at once, those in `order` first to last; none begins after `until`, and those
-/// end as [`Outcome::NotReached`]. `prepare` makes the job of a visit. Where the ledger fails, all is given up.
+/// end as [`Outcome::NotReached`]. `prepare` makes the
+/// job of a visit, several at once. Where the ledger fails, all is given up.
 pub(crate) fn supervise<L: Ledger>(
     visits: &[Visit],
     order: &[usize],
     slots: usize,
     until: Option<Instant>,
-    prepare: &mut (dyn FnMut(usize) -> Result<Job, Outcome> + Send),
+    prepare: &(dyn Fn(usize) -> Result<Job, Outcome> + Sync),
     ledger: &mut L,
 ) -> Result<(), L::Error> {
-    let (wanted, wants) = mpsc::channel::<usize>();
     let (ready, readies) = mpsc::channel();
-    let (bell, mut ring) = std::io::pipe().expect("a process that has just begun has room for a pipe");
+    let (bell, ring) = std::io::pipe().expect("a process that has just begun has room for a pipe");
+    let desk = Desk { prepare, ready, ring };
     thread::scope(|scope| {
-        scope.spawn(move || {
-            for index in wants {
-                if ready.send((index, prepare(index))).is_err() || ring.write_all(&[0]).is_err() {
-                    break;
-                }
+        let mut ask = |index| {
+            let asked = thread::Builder::new().spawn_scoped(scope, {
+                let desk = &desk;
+                move || desk.work(index)
+            });
+            if asked.is_err() {
+                // No thread to spare: then the others wait for this one.
+                desk.work(index);
             }
-        });
-        let mut supervisor =
-            Supervisor { slots: Vec::new(), queue: Queue::new(visits, order, slots), wanted, bell };
-        supervisor.run(visits, until, &readies, ledger)
+        };
+        let mut supervisor = Supervisor { slots: Vec::new(), queue: Queue::new(visits, order, slots), bell };
+        supervisor.run(visits, until, (&mut ask, &readies), ledger)
     })
+}
+
+/// Where jobs are prepared.
+struct Desk<'a> {
+    prepare: &'a (dyn Fn(usize) -> Result<Job, Outcome> + Sync),
+    ready: mpsc::Sender<Ready>,
+    ring: PipeWriter,
+}
+
+/// The job of a visit, or why there is none.
+type Ready = (usize, Result<Job, Outcome>);
+
+impl Desk<'_> {
+    /// Prepares one job. A supervisor that has given up wants it no more.
+    fn work(&self, index: usize) {
+        if self.ready.send((index, (self.prepare)(index))).is_ok() {
+            let _ = (&self.ring).write_all(&[0]);
+        }
+    }
 }
 
 struct Supervisor {
     slots: Vec<Slot>,
     queue: Queue,
-    wanted: mpsc::Sender<usize>,
     bell: PipeReader,
 }
 
@@ -82,7 +104,7 @@ impl Supervisor {
         &mut self,
         visits: &[Visit],
         until: Option<Instant>,
-        readies: &mpsc::Receiver<(usize, Result<Job, Outcome>)>,
+        (ask, readies): (&mut dyn FnMut(usize), &mpsc::Receiver<Ready>),
         ledger: &mut L,
     ) -> Result<(), L::Error> {
         loop {
@@ -93,7 +115,7 @@ impl Supervisor {
                     ledger.take(slot.into_finished())?;
                 }
             }
-            self.fill(visits);
+            self.fill(visits, ask);
             if self.slots.is_empty() {
                 return Ok(());
             }
@@ -120,7 +142,7 @@ impl Supervisor {
         }
     }
 
-    fn fill(&mut self, visits: &[Visit]) {
+    fn fill(&mut self, visits: &[Visit], ask: &mut dyn FnMut(usize)) {
         while let Some(index) = self.queue.next() {
             self.slots.push(Slot::new(
                 index,
@@ -128,8 +150,7 @@ impl Supervisor {
                 visits[index].budget,
                 Instant::now(),
             ));
-            // Its own deadline tells where the preparing thread is gone.
-            let _ = self.wanted.send(index);
+            ask(index);
         }
     }
 
@@ -270,18 +291,53 @@ mod tests {
         let mut seen = Seen(Vec::new());
         let refuse = |index: usize| Err(Outcome::Credential { detail: index.to_string() });
         let order: Vec<_> = (0..50).rev().collect();
-        supervise(&visits(&[false; 50]), &order, 4, None, &mut { refuse }, &mut seen).unwrap();
+        supervise(&visits(&[false; 50]), &order, 4, None, &refuse, &mut seen).unwrap();
         seen.0.sort_by_key(|(index, _)| *index);
         let expected = (0..50).map(|index| (index, refuse(index).unwrap_err())).collect::<Vec<_>>();
         assert_eq!(seen.0, expected);
     }
 
+    /// Lets go of a gate when it has seen that many ends.
+    struct Gate(Seen, usize, mpsc::Sender<()>);
+
+    impl Ledger for Gate {
+        type Error = ();
+
+        fn take(&mut self, finished: Finished) -> Result<(), ()> {
+            self.0.take(finished)?;
+            if self.0.0.len() == self.1 {
+                self.2.send(()).unwrap();
+            }
+            Ok(())
+        }
+
+        fn tick(&mut self) -> Result<(), ()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_credential_that_is_slow_to_come_holds_up_nobody_else() {
+        let (open, opened) = mpsc::channel();
+        let opened = std::sync::Mutex::new(opened);
+        let prepare = |index: usize| {
+            if index == 0 {
+                let _ = opened.lock().unwrap().recv();
+            }
+            Err(Outcome::Credential { detail: String::new() })
+        };
+        let mut gate = Gate(Seen(Vec::new()), 9, open);
+        supervise(&visits(&[false; 10]), &(0..10).collect::<Vec<_>>(), 4, None, &prepare, &mut gate).unwrap();
+        let Gate(Seen(ended), ..) = gate;
+        assert_eq!(ended.last().map(|(index, _)| *index), Some(0));
+        assert!(ended.iter().all(|(_, outcome)| matches!(outcome, Outcome::Credential { .. })), "{ended:?}");
+    }
+
     #[test]
     fn after_its_end_a_run_reaches_nobody() {
         let mut seen = Seen(Vec::new());
-        let mut prepare = |_| panic!("nothing is to be prepared");
-        supervise(&visits(&[false; 3]), &[0, 1, 2], 4, Some(Instant::now()), &mut prepare, &mut seen)
-            .unwrap();
+        let prepare = |_| panic!("nothing is to be prepared");
+        supervise(&visits(&[false; 3]), &[0, 1, 2], 4, Some(Instant::now()), &prepare, &mut seen).unwrap();
         assert_eq!(seen.0.iter().filter(|(_, outcome)| *outcome == Outcome::NotReached).count(), 3);
     }
 }

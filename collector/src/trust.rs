@@ -10,12 +10,13 @@ use model::Outcome;
 use ssh_key::PublicKey;
 
 use crate::credential::Wallet;
+use crate::finished::Finished;
 use crate::host_key::{self, Verdict};
 use crate::known_hosts;
 use crate::prepare::{Hosts, Preparer};
 use crate::random;
 use crate::report::told;
-use crate::slot::{Budget, Finished};
+use crate::slot::Budget;
 use crate::supervisor::{Ledger, Visit, supervise};
 
 /// What the servers showed.
@@ -29,7 +30,7 @@ pub(crate) struct Seen {
 }
 
 /// Asks the servers of `clients` for their host keys. No credential goes anywhere.
-pub(crate) fn see(clients: &[&Client], slots: usize, mut hosts: Hosts) -> Seen {
+pub(crate) fn see(clients: &[&Client], slots: usize, hosts: Hosts) -> Seen {
     let servers: Vec<(&Client, &Ssh)> = clients
         .iter()
         .filter_map(|client| match &client.connection {
@@ -46,14 +47,13 @@ pub(crate) fn see(clients: &[&Client], slots: usize, mut hosts: Hosts) -> Seen {
         })
         .collect();
     let expected: Vec<_> = servers.iter().map(|(client, ssh)| hosts.expected(client, ssh)).collect();
-    let mut preparer = Preparer::new(Wallet::new(None, None), hosts);
-    let mut prepare = |index: usize| {
+    let preparer = Preparer::new(Wallet::new(None, None), hosts);
+    let prepare = |index: usize| {
         let (client, ssh) = servers[index];
         Ok(preparer.host_key(client, ssh))
     };
     let mut finished = All(Vec::new());
-    let Ok(()) =
-        supervise(&visits, &random::shuffled(visits.len()), slots, None, &mut prepare, &mut finished);
+    let Ok(()) = supervise(&visits, &random::shuffled(visits.len()), slots, None, &prepare, &mut finished);
     finished.0.sort_by_key(|finished| finished.index);
 
     let mut seen = Seen { lines: Vec::new(), new: Vec::new(), failed: false };

@@ -29,7 +29,7 @@ impl Machine {
     }
 
     /// Runs the collector with `clients` as the configuration's last part.
-    fn run(&self, clients: &str, args: &[&str]) -> Output {
+    fn command(&self, clients: &str, args: &[&str]) -> Command {
         let config = self.path("config.xml");
         let text = format!(
             "<config>\n<storage url=\"sqlite://{}\"/>\n{clients}\n</config>\n",
@@ -44,7 +44,11 @@ impl Machine {
             .arg(&config)
             .env("HOME", self.directory.path())
             .env_remove("RUST_LOG");
-        command.output().unwrap()
+        command
+    }
+
+    fn run(&self, clients: &str, args: &[&str]) -> Output {
+        self.command(clients, args).output().unwrap()
     }
 
     fn json(&self, clients: &str, args: &[&str]) -> Value {
@@ -178,7 +182,7 @@ fn a_dry_run_changes_nothing() {
     let machine = Machine::new();
     let output = machine.run(&local("here", &machine.path("probes")), &["--dry-run"]);
     assert!(output.status.success());
-    assert_eq!(text(&output.stdout), "1 clients would be visited:\nhere: this machine\n");
+    assert_eq!(text(&output.stdout), "clients that would be visited: 1\nhere: this machine\n");
     assert!(!machine.path("state").exists() && !machine.path("probes").exists());
 }
 
@@ -198,6 +202,42 @@ fn exit_codes_say_what_went_wrong() {
     let busy = machine.run(&client, &[]);
     assert_eq!(busy.status.code(), Some(75));
     assert!(text(&busy.stderr).starts_with("another fleet-collector is running"), "{}", text(&busy.stderr));
+}
+
+#[test]
+fn a_home_that_is_not_there_hinders_nobody() {
+    let machine = Machine::new();
+    let client = local("here", &machine.path("probes"));
+    let output = machine.command(&client, &["--json"]).env("HOME", "/nonexistent").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_told() {
+    let machine = Machine::new();
+    let client = local("here", &machine.path("probes"));
+    for args in [&["--json"][..], &["check-config"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = machine.command(&client, args).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(text(&output.stderr).starts_with("stdout: No space left on device"), "{output:?}");
+    }
+}
+
+#[test]
+fn who_holds_the_secrets_of_all_leaves_no_core() {
+    let machine = Machine::new();
+    let seen = machine.path("limits");
+    // The command's parent is the supervisor.
+    let client = format!(
+        "<client ip=\"127.0.0.1\" port=\"1\" username=\"u\" \
+         password-command=\"cat /proc/$PPID/limits &gt; {}; echo secret\"/>",
+        seen.display()
+    );
+    machine.json(&client, &[]);
+    let limits = fs::read_to_string(seen).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).collect::<Vec<_>>(), ["0", "0", "bytes"]);
 }
 
 #[test]

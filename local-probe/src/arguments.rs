@@ -75,6 +75,9 @@ pub fn parse(program: &Path, arguments: &[OsString]) -> Result<Command, String> 
         [form @ ("--print" | "--json"), "--root", _] => {
             Ok(Command::Show { root: path(2), json: form == "--json" })
         }
+        ["--root", _, form @ ("--print" | "--json")] => {
+            Ok(Command::Show { root: path(1), json: form == "--json" })
+        }
         ["serve", _] => Ok(Command::Serve { home: path(1) }),
         ["sample", _, client] => Ok(Command::Sample { home: path(1), client: uid(client)? }),
         ["install", _, digest] => Ok(Command::Install { home: path(1), digest: sha256(digest)? }),
@@ -127,6 +130,10 @@ mod tests {
         assert_eq!(
             parsed("/p", &["--json", "--root", "/x"]),
             Ok(Command::Show { root: "/x".into(), json: true })
+        );
+        assert_eq!(
+            parsed("/p", &["--root", "/x", "--print"]),
+            Ok(Command::Show { root: "/x".into(), json: false })
         );
         assert_eq!(parsed("/p", &["serve", "d"]), Ok(Command::Serve { home: "d".into() }));
         let digest = "0f".repeat(32);

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// The most characters of an outcome's text, which may list several keys or directories.
+const MAX_TEXT: usize = 1000;
+
 /// The stage of a collection that was under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -193,6 +196,36 @@ impl Outcome {
         matches!(self, Self::Disconnected { phase: Phase::Connect | Phase::Handshake, .. })
     }
 
+    /// The same with its text escaped and cut: for one that comes from where a client's bytes are read.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        let texts: [Option<&mut String>; 2] = match &mut self {
+            Self::Collected | Self::Timeout { .. } | Self::NotReached => [None, None],
+            Self::HostKeyChanged { offered, expected } => [Some(offered), Some(expected)],
+            Self::HostKeyUnknown { offered: text }
+            | Self::WrongPlatform { uname: text }
+            | Self::Dns { detail: text }
+            | Self::Refused { detail: text }
+            | Self::Disconnected { detail: text, .. }
+            | Self::AuthRefused { detail: text }
+            | Self::Credential { detail: text }
+            | Self::NoCommonAlgorithm { detail: text }
+            | Self::ShellNoise { detail: text }
+            | Self::NoExec { detail: text }
+            | Self::NoSpace { detail: text }
+            | Self::ProbeFailed { detail: text }
+            | Self::TooLarge { detail: text }
+            | Self::Malformed { detail: text }
+            | Self::Undecryptable { detail: text }
+            | Self::Quarantined { detail: text, .. }
+            | Self::WorkerFailed { detail: text } => [Some(text), None],
+        };
+        for text in texts.into_iter().flatten() {
+            *text = crate::text::escape_to(text, MAX_TEXT);
+        }
+        self
+    }
+
     /// What went wrong, for people. Empty for [`Self::Collected`].
     pub fn message(&self) -> String {
         match self {
@@ -230,6 +263,9 @@ impl Outcome {
             Self::Collected => "",
             Self::Dns { .. } => "check the client's ip in config.xml and the name server",
             Self::Refused { .. } => "check that sshd runs there and listens on that port",
+            Self::Timeout { phase: Phase::Start } => {
+                "see what the client's password-command or passphrase-command waits for"
+            }
             Self::Timeout { phase: Phase::Dns } => "check the name server",
             Self::Timeout { phase: Phase::Connect } => {
                 "check that the machine is up and the port is not filtered"

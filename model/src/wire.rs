@@ -25,6 +25,9 @@ pub const MAX_FRAME: usize = crate::record::MAX_RECORD + 1024;
 /// The most envelope bytes that one run fetches; the rest follows with the next run.
 pub const MAX_FETCH: u64 = 8 * 1024 * 1024;
 
+/// The most envelopes of one stream: more than a spool holds.
+pub const MAX_RECORDS: u64 = 32 * 1024;
+
 /// The line that the shell's part prints when the probe is not there: this word, then what `uname -sm` said.
 pub const MISSING: &str = "fleet-health:missing";
 

@@ -19,9 +19,9 @@ impl Transport for Local {
             |error: std::io::Error| Outcome::Disconnected { phase: Phase::Exec, detail: error.to_string() };
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        if let Some(home) = std::env::home_dir() {
-            shell.current_dir(home);
-        }
+        // As sshd does: where the home is not there, the root serves.
+        let home = std::env::home_dir().filter(|home| home.is_dir());
+        shell.current_dir(home.unwrap_or_else(|| "/".into()));
         let mut child = shell.spawn().map_err(broken)?;
         if let Some(mut to) = child.stdin.take() {
             // It need not read it.

@@ -2,7 +2,6 @@
 //! holds nothing of any other client.
 
 mod kexinit;
-mod limits;
 mod local;
 mod login;
 mod records;
@@ -20,10 +19,11 @@ use model::{Outcome, Phase};
 use rustix::process::getppid;
 
 use crate::job::{self, Job, Up};
+use crate::limits;
 
 /// What the supervisor starts. Its job comes on stdin; what it says goes to stdout.
 pub fn main() -> ExitCode {
-    if limits::apply().is_err() {
+    if limits::of_worker().is_err() {
         return ExitCode::from(70);
     }
     // A supervisor that is gone sends no job; one that went after sending it is another parent than the job says.

@@ -6,13 +6,15 @@ use model::wire::MISSING;
 /// What the probe's `install` prints when all went well.
 pub(super) const INSTALLED: &str = "fleet-health:installed";
 
-/// Runs the probe from the first directory that has it, else says that it is missing. What the shell itself has to say
-/// comes along as noise.
+/// Runs the probe from the first directory that has it, else says that it is missing. A directory or probe of another
+/// user, or a link, counts for nothing: everybody knows the probe's name, and may have put a program there under it
+/// where the directory lies in a place like /tmp. What the shell itself has to say comes along as noise.
 pub(super) fn serve(directories: &[String], sha256: &str) -> String {
     let list = directories.iter().map(|directory| path(directory)).collect::<Vec<_>>().join(" ");
     format!(
         "/bin/sh -c 'exec 2>&1; for d in {list}; do \
-         if [ -x $d/probe-{sha256} ]; then exec $d/probe-{sha256} serve $d; fi; done; \
+         p=$d/probe-{sha256}; \
+         if [ -x $p ] && [ -O $d ] && [ ! -L $d ] && [ -O $p ] && [ ! -L $p ]; then exec $p serve $d; fi; done; \
          echo {MISSING} `uname -sm`'"
     )
 }
@@ -56,6 +58,40 @@ mod tests {
             let uname = Command::new("uname").arg("-sm").output().unwrap();
             let expected = format!("{MISSING} {}", String::from_utf8_lossy(&uname.stdout));
             assert_eq!(String::from_utf8_lossy(&printed.stdout), expected, "{shell}");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_another_user_could_have_put_there_is_not_run() {
+        use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        let probe = |name: &str| place(name).join("probe-ab12");
+        for name in ["ours", "foreign", "foreign-probe", "linked-probe"] {
+            std::fs::create_dir(place(name)).unwrap();
+            std::fs::set_permissions(place(name), std::fs::Permissions::from_mode(0o700)).unwrap();
+            std::fs::write(probe(name), "#!/bin/sh\necho it ran\n").unwrap();
+            std::fs::set_permissions(probe(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        symlink("ours", place("link")).unwrap();
+        std::fs::remove_file(probe("linked-probe")).unwrap();
+        symlink(probe("ours"), probe("linked-probe")).unwrap();
+        let run = |name: &str| {
+            let mut shell = Command::new("/bin/sh");
+            shell.arg("-c").arg(serve(&[name.to_owned()], "ab12")).current_dir(directory.path());
+            String::from_utf8_lossy(&shell.output().unwrap().stdout).into_owned()
+        };
+        assert_eq!(run("ours"), "it ran\n");
+        let mut refused = vec!["link", "linked-probe"];
+        // Only root can give files away.
+        if chown(place("foreign"), Some(65534), None).is_ok() {
+            chown(probe("foreign"), Some(65534), None).unwrap();
+            chown(probe("foreign-probe"), Some(65534), None).unwrap();
+            refused.extend(["foreign", "foreign-probe"]);
+        }
+        for name in refused {
+            assert!(run(name).starts_with(MISSING), "{name}: {}", run(name));
         }
     }
 
