@@ -40,6 +40,8 @@ esac
 start_sshd() {
     have_sshd || { say "no sshd here, and it takes root to install it"; return 1; }
     if is_root; then mkdir -p /run/sshd; fi
+    # An empty home: what this user's shell does at every login is not what is to be shown.
+    mkdir "$demo/home"
     ssh-keygen -q -t ed25519 -N '' -f "$demo/host_key"
     ssh-keygen -q -t ed25519 -N '' -f "$demo/login_key"
     cp "$demo/login_key.pub" "$demo/authorized_keys"
@@ -54,6 +56,7 @@ PidFile none
 UsePAM no
 StrictModes no
 PermitRootLogin yes
+SetEnv HOME=$demo/home
 CONFIG
         /usr/sbin/sshd -D -f "$demo/sshd_config" -E "$demo/sshd.log" &
         sshd_pid=$!
