@@ -40,7 +40,7 @@ say "== Testing"
 status=0
 run test --release --locked --workspace --no-fail-fast
 if is_root; then
-    run test --release --locked -p tests --test root --no-fail-fast
+    run test --release --locked --workspace --test root --no-fail-fast
 fi
 
 # "test result: ok. 12 passed; 0 failed; 1 ignored; ..."
