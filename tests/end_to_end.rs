@@ -103,6 +103,15 @@ impl Story {
         self.site.collect_with(&["--fresh"]).expect_all();
     }
 
+    /// The first report of each machine. It has nothing to compare with and samples the processors for a moment: one
+    /// machine after another, so that none of them measures the others' first contact.
+    fn meet(&self) {
+        for index in 0..3 {
+            self.await_calm();
+            self.site.collect_with(&["--only", &self.machines.name(index)]).expect_all();
+        }
+    }
+
     /// Two reports of which each covers calm alone.
     fn collect_calm(&self) {
         self.await_calm();
@@ -204,12 +213,8 @@ fn an_old_configuration_walks_to_its_mails() {
         assert!(trust.stdout.contains(&sshd.fingerprint("ed25519")), "{}", trust.stdout);
     }
 
-    // Collected; all is well, nobody is told anything. A first report has nothing to compare with and samples the
-    // processors for a moment: one machine after another, so that none of them measures the others' first contact.
-    for name in [&web, &db, &mail] {
-        story.await_calm();
-        site.collect_with(&["--only", name]).expect_all();
-    }
+    // Collected; all is well, nobody is told anything.
+    story.meet();
     story.collect_calm();
     site.alerter(&[]).expect(0);
 
