@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// Runs the rest of its arguments until its standard input is closed, which happens whenever the test ends.
 const GUARD: &str = r#"
@@ -61,13 +63,11 @@ pub fn output(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Asks `ready` until it says yes; fails the test with `what` after 20 seconds.
+/// Asks `ready` until it says yes; gives up with `what` after a minute.
 pub fn until(what: &str, mut ready: impl FnMut() -> bool) {
-    for _ in 0..1000 {
-        if ready() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
+    let begin = Instant::now();
+    while !ready() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "a minute went by, and still not: {what}");
+        sleep(Duration::from_millis(20));
     }
-    panic!("20 seconds went by, and still not: {what}");
 }

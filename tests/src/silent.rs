@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use crate::child;
+
 /// An address where connections are accepted, and nothing is ever said.
 #[derive(Debug)]
 pub struct Silent(TcpListener);
@@ -11,6 +13,17 @@ impl Silent {
     /// Listens on a free port of 127.0.0.1; the kernel accepts, nobody speaks.
     pub fn start() -> Self {
         Self(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
+    }
+
+    /// Waits until somebody has connected. The connection stays open as long as what is returned.
+    pub fn await_connection(&self) -> TcpStream {
+        self.0.set_nonblocking(true).expect("a listener of ours");
+        let mut connected = None;
+        child::until("somebody connects", || {
+            connected = self.0.accept().ok();
+            connected.is_some()
+        });
+        connected.expect("it was just there").0
     }
 
     /// The port.
