@@ -220,6 +220,8 @@ mod tests {
             identity_agent: None,
             host_keys: vec![],
             known_hosts: vec![],
+            host_key_policy: config::HostKeyPolicy::Strict,
+            proxy: None,
         }
     }
 

@@ -264,6 +264,7 @@ mod tests {
                     recipient: Recipient { key_id: 1, public_key: [2; 32] },
                     stored: None,
                     fresh: false,
+                    processes: Vec::new(),
                     max_bytes: 5,
                 },
                 identities: vec![PrivateKey { key_id: 1, bytes: [0x5a; 32] }],

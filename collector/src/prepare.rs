@@ -87,6 +87,7 @@ impl Preparer {
             recipient: newest.recipient(),
             stored: row.stored.clone(),
             fresh,
+            processes: client.processes.clone(),
             max_bytes: MAX_FETCH,
         };
         let private =

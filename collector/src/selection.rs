@@ -45,6 +45,9 @@ mod tests {
             remote_dirs: vec![],
             timeout: Duration::from_secs(1),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            mode: config::Mode::Ship,
+            parent: None,
+            processes: vec![],
             rules: vec![],
         }
     }

@@ -11,7 +11,7 @@ use crate::fault::Wrong;
 use crate::grammar;
 use crate::host_key;
 use crate::reading::{At, Reading};
-use crate::settings::{Connection, HostKeyPin, SecretSource, Ssh};
+use crate::settings::{Connection, HostKeyPin, HostKeyPolicy, SecretSource, Ssh};
 use crate::source::Span;
 use crate::tree::{Attribute, Element};
 use crate::value::{self, Value};
@@ -194,6 +194,8 @@ impl ClientPart {
             identity_agent: self.identity_agent.as_ref().map(|at| at.value.clone()),
             host_keys: self.host_keys.as_ref().map_or_else(Vec::new, |at| at.value.clone()),
             known_hosts: list(&self.known_hosts),
+            host_key_policy: HostKeyPolicy::Strict,
+            proxy: None,
         })))
     }
 

@@ -8,7 +8,7 @@ use crate::alert;
 use crate::client::{self, ClientPart, SSH_PORT};
 use crate::fault::Wrong;
 use crate::reading::{At, Reading};
-use crate::settings::Client;
+use crate::settings::{Client, Mode};
 use crate::template::{SHIPPED, Templates};
 use crate::tree::Element;
 use crate::value::quoted;
@@ -160,6 +160,9 @@ impl Fleet {
                 remote_dirs: part.remote_dirs(),
                 timeout: part.timeout(),
                 groups: part.groups.map(|groups| groups.value).unwrap_or_default(),
+                mode: Mode::Ship,
+                parent: None,
+                processes: Vec::new(),
                 name,
             })
         };

@@ -143,6 +143,12 @@ pub struct Client {
     pub timeout: Duration,
     /// Its groups, for `--only @group`.
     pub groups: BTreeSet<String>,
+    /// How the probe gets there.
+    pub mode: Mode,
+    /// The client through which it is reached: while that one is unreachable, this one is expected to be.
+    pub parent: Option<ClientName>,
+    /// Names of processes (`comm`, or the last part of the first argument) whose number is asked for.
+    pub processes: Vec<String>,
     /// Its rules, resolved, receivers included. The implicit rules `unreachable` and `host-key-changed` are among them.
     pub rules: Vec<Rule>,
 }
@@ -178,6 +184,51 @@ pub struct Ssh {
     pub host_keys: Vec<HostKeyPin>,
     /// `known-hosts`: read instead of the user's and the system's, beside the product's own.
     pub known_hosts: Vec<PathBuf>,
+    /// `host-key-policy`
+    pub host_key_policy: HostKeyPolicy,
+    /// `proxy-jump` or `proxy-command`: the way there, where it is not a direct one.
+    pub proxy: Option<Proxy>,
+}
+
+/// What becomes of a host key that nobody knows yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostKeyPolicy {
+    /// The connection ends before any login.
+    #[default]
+    Strict,
+    /// It is logged, written to the product's own known_hosts, and holds from then on. Never beside a password.
+    AcceptNew,
+}
+
+/// How the probe gets to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// It is uploaded where it is missing; the login is a shell.
+    #[default]
+    Ship,
+    /// It was installed there by other means, and the key is limited to it by `restrict,command="..."`.
+    Installed,
+}
+
+/// The way to a server that is not reached directly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proxy {
+    /// Through these, the one that is dialled first; each by TCP forwarding of the one before (ssh -J).
+    Jump(Vec<Hop>),
+    /// Through the stdin and stdout of this command, run by `/bin/sh -c`; `%h`, `%p` and `%r` (host, port, login) are
+    /// filled in already, each quoted for the shell.
+    Command(String),
+}
+
+/// A bastion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hop {
+    /// As it is shown: the client's name, or `user@host:port`.
+    pub name: String,
+    /// Where it is written: `config.xml:12`.
+    pub source: String,
+    /// How to log in there. Only the first hop may have a `proxy` of its own, and that a [`Proxy::Command`].
+    pub ssh: Ssh,
 }
 
 /// A pinned host key.

@@ -28,7 +28,14 @@ fn machine(root: &Path, name: &str) -> Machine {
 }
 
 fn request(identity: &Identity, stored: Option<StoredThrough>, max_bytes: u64) -> Request {
-    Request { client: CLIENT, recipient: identity.recipient(), stored, fresh: true, max_bytes }
+    Request {
+        client: CLIENT,
+        recipient: identity.recipient(),
+        stored,
+        fresh: true,
+        processes: Vec::new(),
+        max_bytes,
+    }
 }
 
 fn fetch(machine: &Machine, home: &Path, limits: Limits, request: &Request) -> Fetched {

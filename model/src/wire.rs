@@ -42,6 +42,9 @@ pub struct Request {
     pub stored: Option<StoredThrough>,
     /// Write a new record even if the newest is younger than 10 s.
     pub fresh: bool,
+    /// Names of processes whose number is asked for; kept beside the spool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<String>,
     /// Envelope bytes after which the stream ends early, with [`End::more`].
     pub max_bytes: u64,
 }

@@ -149,6 +149,7 @@ mod tests {
             recipient: identity().recipient(),
             stored: None,
             fresh: false,
+            processes: Vec::new(),
             max_bytes: MAX_FETCH,
         };
         Records::new(&request, &[PrivateKey { key_id: 1, bytes: [7; 32] }])
