@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{Labels, Sample};
 use serde::{Deserialize, Serialize};
 
-use crate::readers::percent;
+use crate::reading::percent;
 
 /// Counters that are closer together than this make no rate: a tick of `/proc/stat` is 10 ms.
 pub(crate) const LEAST_MILLIS: u64 = 200;

@@ -39,7 +39,7 @@ pub fn install(home: &Path, program: &Path, expected: &[u8; 32], now: i64) -> Re
     let mut file = File::open(program).map_err(fault)?;
     let metadata = file.metadata().map_err(fault)?;
     let found = directory.stat(name);
-    if found.is_none_or(|stat| (stat.st_dev, stat.st_ino) != (metadata.dev(), metadata.ino())) {
+    if found.is_none_or(|stat| (stat.st_dev, stat.st_ino) != (metadata.dev() as _, metadata.ino() as _)) {
         return Err(format!("{} does not lie in {place}: upload it there first", program.display()));
     }
     let digest = digest(&mut file).map_err(fault)?;

@@ -3,19 +3,24 @@
 //! It opens no socket, starts no program, needs no root, and writes in its own directory only. Runs on Linux from
 //! kernel 3.2.
 //!
-//! [`machine::Machine`] is what is looked at, [`readers`] look at it, [`report`] makes one report of what they saw,
+//! [`machine::Machine`] is what is looked at, the readers of its
+//! [`platform`] look at it through [`reading::Reading`], [`report`] makes one report of what they saw,
 //! [`spool`] keeps it until it is stored for good, [`serve`] streams it.
 
 pub mod arguments;
 mod counters;
 pub mod install;
 pub mod machine;
+pub mod platform;
 pub mod process;
-pub mod readers;
+mod processes;
+pub mod reading;
 pub mod report;
 pub mod sample;
 pub mod serve;
 pub mod show;
+mod space;
 pub mod spool;
 
 pub use counters::Counters;
+pub use space::Stuck;

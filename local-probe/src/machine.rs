@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Clock, Timestamp};
-use rustix::time::{ClockId, clock_gettime};
+
+use crate::platform;
 
 /// The most bytes that are read of one file; `/proc/stat` of the largest machines has less than a tenth of it.
 pub const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -46,7 +47,7 @@ pub struct Machine {
     pub ticks_per_second: u64,
     /// statvfs(3).
     pub ask_space: AskSpace,
-    /// Wall clock and milliseconds of CLOCK_BOOTTIME.
+    /// Wall clock, and milliseconds of a clock that never steps.
     pub times: fn() -> (Timestamp, u64),
     /// How long a run samples that has no earlier counters to compare with.
     pub pause: Duration,
@@ -62,7 +63,7 @@ impl Machine {
             page_size: rustix::param::page_size() as u64,
             ticks_per_second: rustix::param::clock_ticks_per_second(),
             ask_space: Arc::new(statvfs),
-            times: system_times,
+            times: platform::times,
             pause: Duration::from_millis(250),
         }
     }
@@ -70,8 +71,7 @@ impl Machine {
     /// Both clocks now.
     pub fn clock(&self) -> Clock {
         let (wall, boottime_ms) = (self.times)();
-        let boot_id = self.text("proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Clock { wall, boottime_ms, boot_id: line(&boot_id) }
+        Clock { wall, boottime_ms, boot_id: platform::boot_id(self) }
     }
 
     /// The path below the root.
@@ -107,13 +107,6 @@ impl Machine {
 /// The first line of `text`, cut to what a name may have.
 pub(crate) fn line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim().chars().take(256).collect()
-}
-
-fn system_times() -> (Timestamp, u64) {
-    let boottime = clock_gettime(ClockId::Boottime);
-    let millis = u64::try_from(boottime.tv_sec).unwrap_or(0) * 1000
-        + u64::try_from(boottime.tv_nsec).unwrap_or(0) / 1_000_000;
-    (Timestamp::from(std::time::SystemTime::now()), millis)
 }
 
 fn statvfs(path: &Path) -> io::Result<Space> {

@@ -5,7 +5,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::Counters;
 use crate::machine::Machine;
-use crate::readers::{ALL, COUNTING, Reading, Stuck, top};
+use crate::platform::{ALL, COUNTING};
+use crate::processes::top;
+use crate::reading::Reading;
+use crate::space::Stuck;
 
 /// What one run found out, and what the next should know.
 #[derive(Debug, Clone)]

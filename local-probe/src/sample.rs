@@ -5,8 +5,8 @@ use model::{Body, Clock, ReaderOutcome, Record};
 
 use crate::Counters;
 use crate::machine::{MAX_FILE, Machine};
-use crate::readers::Stuck;
 use crate::report;
+use crate::space::Stuck;
 use crate::spool::{Directory, Spool};
 
 /// A record that is younger than this is new enough.

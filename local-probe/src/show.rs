@@ -6,6 +6,7 @@ use model::text::escape;
 use model::{Evidence, Host, Process, ReaderOutcome, Report, Sample};
 use serde::Serialize;
 
+use crate::platform;
 use crate::report::Outcome;
 
 /// The version of the JSON's shape.
@@ -101,9 +102,10 @@ impl Values<'_> {
 fn host(host: &Host, values: &Values) -> String {
     let known = |text: &str, without: &str| if text.is_empty() { without.to_owned() } else { escape(text) };
     format!(
-        "{}  {}  Linux {} {}  up {}\n",
+        "{}  {}  {} {} {}  up {}\n",
         known(&host.hostname, "(no name)"),
         known(&host.os, "(unknown system)"),
+        platform::NAME,
         known(&host.kernel, "?"),
         known(&host.arch, "?"),
         values.show("uptime", ""),

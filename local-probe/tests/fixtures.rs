@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use local_probe::machine::{Machine, Space};
-use local_probe::readers::{COUNTING, Reading};
+use local_probe::platform::COUNTING;
+use local_probe::reading::Reading;
 use local_probe::{Counters, report};
 use model::{Process, Report, Timestamp};
 

@@ -21,9 +21,9 @@ pub const MAX_SAMPLES: usize = 4096;
 pub struct Clock {
     /// The client's wall clock; may be wrong.
     pub wall: Timestamp,
-    /// CLOCK_BOOTTIME in milliseconds: goes on while the machine sleeps, never steps.
+    /// Milliseconds of a clock that goes on while the machine sleeps and never steps (Linux: CLOCK_BOOTTIME).
     pub boottime_ms: u64,
-    /// `/proc/sys/kernel/random/boot_id`: which boot `boottime_ms` belongs to. Empty where it cannot be read.
+    /// Which boot `boottime_ms` belongs to. Empty where it cannot be told.
     pub boot_id: String,
 }
 

@@ -1,6 +1,6 @@
 //! `/proc/uptime`.
 
-use super::{Reader, Reading};
+use crate::reading::{Reader, Reading};
 
 /// Reads `/proc/uptime`.
 pub(super) struct Uptime;

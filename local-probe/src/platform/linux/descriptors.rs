@@ -1,6 +1,6 @@
 //! `/proc/sys/fs/file-nr`: file descriptors of the whole machine.
 
-use super::{Reader, Reading, percent};
+use crate::reading::{Reader, Reading, percent};
 
 /// Reads `/proc/sys/fs/file-nr`.
 pub(super) struct Descriptors;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Reader, Reading};
 use crate::counters::CpuTimes;
+use crate::reading::{Reader, Reading};
 
 /// Reads `/proc/stat`.
 pub(super) struct Cpu;

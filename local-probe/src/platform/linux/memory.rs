@@ -1,6 +1,6 @@
 //! `/proc/meminfo` and `/proc/vmstat`: memory and swap.
 
-use super::{Reader, Reading, percent};
+use crate::reading::{Reader, Reading, percent};
 
 /// Reads memory and swap.
 pub(super) struct Memory;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Reader, Reading};
 use crate::counters::Traffic;
+use crate::reading::{Reader, Reading};
 
 /// The most interfaces that are told of.
 const MAX_INTERFACES: usize = 256;

@@ -1,6 +1,6 @@
 //! `/proc/loadavg`.
 
-use super::{Reader, Reading};
+use crate::reading::{Reader, Reading};
 
 /// Reads `/proc/loadavg`; after the cores are counted.
 pub(super) struct Load;

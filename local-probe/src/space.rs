@@ -5,11 +5,33 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use model::Timestamp;
+use serde::{Deserialize, Serialize};
+
 use crate::machine::{AskSpace, Space};
+
+/// How long a mount that did not answer is left alone.
+const SKIP_MILLIS: u64 = 3_600_000;
+
+/// A mount that did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// Its mount point.
+    pub mount: String,
+    /// When it was asked.
+    pub asked: Timestamp,
+}
+
+impl Stuck {
+    /// Whether it is still left alone at `now`; a clock that was set does not make that longer.
+    pub(crate) fn holds(&self, now: Timestamp) -> bool {
+        now.since(self.asked).unsigned_abs() < SKIP_MILLIS
+    }
+}
 
 /// What became of one question.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// It answered.
     Space(io::Result<Space>),
     /// It did not answer in time.
@@ -20,15 +42,15 @@ pub(super) enum Answer {
 
 /// How long is waited.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// For one answer.
-    pub(super) each: Duration,
+    pub(crate) each: Duration,
     /// For all together.
-    pub(super) all: Duration,
+    pub(crate) all: Duration,
 }
 
 /// Asks for each path, in order. One thread asks; where it gets stuck it is left behind and another goes on.
-pub(super) fn ask_all(paths: &[PathBuf], ask: &AskSpace, patience: Patience) -> Vec<Answer> {
+pub(crate) fn ask_all(paths: &[PathBuf], ask: &AskSpace, patience: Patience) -> Vec<Answer> {
     let start = Instant::now();
     let mut answers = Vec::with_capacity(paths.len());
     while answers.len() < paths.len() {

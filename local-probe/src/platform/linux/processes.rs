@@ -3,29 +3,14 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use model::{Evidence, Process};
 use rustix::fs::{Mode, OFlags, openat};
 
-use super::{Reader, Reading};
-use crate::Counters;
 use crate::machine::Machine;
+use crate::processes::Seen;
+use crate::reading::{Reader, Reading};
 
 /// The most processes that are looked at.
 const MAX_PROCESSES: usize = 100_000;
-
-/// How many are shown of the busiest and of the largest.
-const TOP: usize = 5;
-
-/// What is used of one process's `stat`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pid: u32,
-    name: String,
-    state: u8,
-    ticks: u64,
-    start: u64,
-    resident_pages: u64,
-}
 
 /// Reads every process once.
 pub(super) struct Processes;
@@ -106,30 +91,9 @@ fn parse(pid: u32, bytes: &[u8]) -> Option<Seen> {
     Some(Seen { pid, name, state, ticks: user.saturating_add(system), start, resident_pages })
 }
 
-/// The busiest between `before` and `now`, and the largest.
-pub(crate) fn top(machine: &Machine, processes: &[Seen], before: &Counters, now: &Counters) -> Evidence {
-    let mut rates = before.process_rates(now, machine.ticks_per_second);
-    rates.retain(|(pid, rate)| *rate > 0.0 && *pid != machine.own_pid);
-    let shown = |seen: &Seen| Process {
-        pid: seen.pid,
-        name: seen.name.clone(),
-        uid: uid(machine, seen.pid),
-        cpu: rates.iter().find(|(pid, _)| *pid == seen.pid).map(|(_, rate)| *rate),
-        memory: seen.resident_pages.saturating_mul(machine.page_size),
-    };
-    let mut busiest = rates.clone();
-    busiest.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    let find = |pid: u32| processes.iter().find(|seen| seen.pid == pid);
-    let top_cpu = busiest.iter().filter_map(|(pid, _)| find(*pid)).take(TOP).map(shown).collect();
-    let mut largest: Vec<&Seen> =
-        processes.iter().filter(|seen| seen.resident_pages > 0 && seen.pid != machine.own_pid).collect();
-    largest.sort_by_key(|seen| (std::cmp::Reverse(seen.resident_pages), seen.pid));
-    Evidence { top_cpu, top_memory: largest.into_iter().take(TOP).map(shown).collect() }
-}
-
-/// The effective user of a process that still runs; else that of nobody known.
-fn uid(machine: &Machine, pid: u32) -> u32 {
-    machine.text(&format!("proc/{pid}/status")).ok().and_then(|status| parse_uid(&status)).unwrap_or(u32::MAX)
+/// The effective user of a process that still runs.
+pub(crate) fn owner(machine: &Machine, pid: u32) -> Option<u32> {
+    machine.text(&format!("proc/{pid}/status")).ok().and_then(|status| parse_uid(&status))
 }
 
 /// proc_pid_status(5): `Uid: real effective saved filesystem`.

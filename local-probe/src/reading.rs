@@ -1,16 +1,4 @@
-//! The readers: one per subsystem, behind one small interface. Each reads files below a root; its parsers are pure.
-
-mod cpu;
-mod descriptors;
-mod host;
-mod load;
-mod memory;
-mod mountinfo;
-mod mounts;
-mod network;
-mod processes;
-mod space;
-mod uptime;
+//! The interface of the readers, one per subsystem of a platform, and what they fill.
 
 use std::time::Instant;
 
@@ -18,9 +6,8 @@ use model::{Clock, Host, Labels, ReaderOutcome, Sample};
 
 use crate::Counters;
 use crate::machine::Machine;
-
-pub use mounts::Stuck;
-pub(crate) use processes::{Seen, top};
+use crate::processes::Seen;
+use crate::space::Stuck;
 
 /// Looks at one subsystem.
 pub trait Reader: Sync {
@@ -70,15 +57,15 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn gauge(&mut self, metric: &str, value: f64) {
+    pub(crate) fn gauge(&mut self, metric: &str, value: f64) {
         self.push(metric, Labels::none(), value);
     }
 
-    fn gauge_of(&mut self, metric: &str, label: &str, object: &str, value: f64) {
+    pub(crate) fn gauge_of(&mut self, metric: &str, label: &str, object: &str, value: f64) {
         self.push(metric, Labels::one(label, object), value);
     }
 
-    fn push(&mut self, metric: &str, labels: Labels, value: f64) {
+    pub(crate) fn push(&mut self, metric: &str, labels: Labels, value: f64) {
         if value.is_finite() {
             self.samples.push(Sample { metric: metric.to_owned(), labels, value });
         }
@@ -96,22 +83,6 @@ impl<'a> Reading<'a> {
         outcomes
     }
 }
-
-/// Every reader of this platform; those of [`COUNTING`] are among them.
-pub const ALL: &[&dyn Reader] = &[
-    &host::HostNames,
-    &uptime::Uptime,
-    &cpu::Cpu,
-    &load::Load,
-    &memory::Memory,
-    &mounts::Mounts,
-    &network::Network,
-    &processes::Processes,
-    &descriptors::Descriptors,
-];
-
-/// Those that fill [`Counters`].
-pub const COUNTING: &[&dyn Reader] = &[&cpu::Cpu, &memory::Memory, &network::Network, &processes::Processes];
 
 /// `part` of `whole` in percent, 0 to 100; `None` of nothing.
 pub(crate) fn percent(part: u64, whole: u64) -> Option<f64> {

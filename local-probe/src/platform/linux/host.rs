@@ -1,7 +1,7 @@
 //! What the machine calls itself.
 
-use super::{Reader, Reading};
 use crate::machine::line;
+use crate::reading::{Reader, Reading};
 
 /// Reads names, os-release(5) and the kernel's release.
 pub(super) struct HostNames;

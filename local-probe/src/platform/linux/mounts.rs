@@ -3,37 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::Timestamp;
-use serde::{Deserialize, Serialize};
-
 use super::mountinfo::{Mount, parse, real};
-use super::space::{Answer, Patience, ask_all};
-use super::{Reader, Reading, percent};
 use crate::machine::Space;
+use crate::reading::{Reader, Reading, percent};
+use crate::space::{Answer, Patience, Stuck, ask_all};
 
 /// The most file systems that are looked at.
 const MAX_MOUNTS: usize = 256;
 
-/// How long a mount that did not answer is left alone.
-const SKIP_MILLIS: u64 = 3_600_000;
-
 const PATIENCE: Patience = Patience { each: Duration::from_secs(2), all: Duration::from_secs(10) };
-
-/// A mount that did not answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stuck {
-    /// Its mount point.
-    pub mount: String,
-    /// When it was asked.
-    pub asked: Timestamp,
-}
-
-impl Stuck {
-    /// Whether it is still left alone at `now`; a clock that was set does not make that longer.
-    fn holds(&self, now: Timestamp) -> bool {
-        now.since(self.asked).unsigned_abs() < SKIP_MILLIS
-    }
-}
 
 /// Reads mountinfo and asks each file system for its space.
 pub(super) struct Mounts;
