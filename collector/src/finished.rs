@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use model::wire::MAX_RECORDS;
-use model::{Clock, Outcome, SpoolId, Timestamp};
+use model::{Clock, Outcome, Phase, SpoolId, Timestamp};
+
+use crate::found::Found;
 
 /// A visit that ended, with what it brought.
 #[derive(Debug)]
@@ -25,7 +27,23 @@ pub(crate) struct Finished {
     pub(crate) records: Vec<Incoming>,
     /// The server's host key, where that was asked for.
     pub(crate) host_key: Option<Vec<u8>>,
+    /// Where all that is spooled came: the oldest key pair that it is sealed to.
+    pub(crate) oldest_key: Option<u32>,
+    /// Its steps, and when each came, counted from the beginning.
+    pub(crate) steps: Vec<(Duration, Step)>,
 }
+
+/// One step of a visit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A phase began.
+    Phase(Phase),
+    /// Something was found.
+    Found(Found),
+}
+
+/// The most steps that are kept of one visit.
+const MAX_STEPS: usize = 100;
 
 /// How a stream began.
 #[derive(Debug)]
@@ -63,6 +81,15 @@ impl Finished {
             hello: None,
             records: Vec::new(),
             host_key: None,
+            oldest_key: None,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Keeps one more step, unless a worker has none of an honest one's bounds.
+    pub(crate) fn mark(&mut self, after: Duration, step: Step) {
+        if self.steps.len() < MAX_STEPS {
+            self.steps.push((after, step));
         }
     }
 

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::found::Found;
 use crate::host_key::Expected;
 
 /// The most bytes of a frame's head. A job stays below what a pipe holds, so that handing it over never waits.
@@ -130,6 +131,8 @@ impl<'de> Deserialize<'de> for Hidden {
 pub(crate) enum Up {
     /// A phase began.
     Phase(Phase),
+    /// Something that was found on the way.
+    Found(Found),
     /// Something worth telling whoever runs with `-v`.
     Note(String),
     /// The probe began to stream; its clocks now, and the spool that it files under.

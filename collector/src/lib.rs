@@ -5,6 +5,7 @@ pub mod cli;
 mod credential;
 mod event_time;
 mod finished;
+mod found;
 mod host_key;
 mod job;
 mod keys;

@@ -296,6 +296,8 @@ mod tests {
             hello: Some(hello),
             records,
             host_key: None,
+            oldest_key: None,
+            steps: Vec::new(),
         }
     }
 

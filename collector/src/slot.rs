@@ -11,7 +11,8 @@ use model::wire::MAX_FETCH;
 use model::{ClientName, Outcome, Phase};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::finished::{Finished, Hello, Incoming};
+use crate::finished::{Finished, Hello, Incoming, Step};
+use crate::found::Found;
 use crate::job::{self, Job, Up, Way};
 
 /// The client timeout that the phases' budgets are made for; a longer one stretches them.
@@ -184,6 +185,7 @@ impl Slot {
     fn take(&mut self, up: Up, tail: Vec<u8>, now: Instant) {
         match up {
             Up::Phase(phase) => self.enter(phase, now),
+            Up::Found(found) => self.find(found, now),
             Up::Note(text) => log::debug!("{} {}: {}", self.name, self.phase, escape(&text)),
             Up::Hello { clock, spool } => {
                 log::debug!("{} {}: the probe streams spool {spool}", self.name, self.phase);
@@ -201,6 +203,14 @@ impl Slot {
         }
     }
 
+    fn find(&mut self, found: Found, now: Instant) {
+        log::debug!("{} {}: {found}", self.name, self.phase);
+        if let Found::Whole { oldest_key } = found {
+            self.finished.oldest_key = Some(oldest_key);
+        }
+        self.finished.mark(now - self.begun, Step::Found(found));
+    }
+
     fn keep(&mut self, sequence: u64, digest: [u8; 32], reason: Option<&str>, bytes: Vec<u8>, now: Instant) {
         let incoming = Incoming { sequence, digest, quarantined: reason.map(escape), bytes };
         if let Err(detail) = self.finished.keep(incoming) {
@@ -215,6 +225,7 @@ impl Slot {
             self.finished.uploaded = true;
             self.overall += self.budget.upload;
         }
+        self.finished.mark(now - self.begun, Step::Phase(phase));
         self.phase = phase;
         self.phase_ends = now + self.budget.of(phase);
     }

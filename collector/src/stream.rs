@@ -202,6 +202,7 @@ mod tests {
     fn hello() -> Hello {
         Hello {
             version: "0.1.0".to_owned(),
+            directory: String::new(),
             clock: Clock { wall: Timestamp(5), boottime_ms: 6, boot_id: "b".to_owned() },
             spool: SpoolId([4; 16]),
             spooled: 2,

@@ -79,11 +79,18 @@ fn answer(
     sample::link(&spool, &home);
     let clock = machine.clock();
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let hello = Hello { version, clock, spool: spool.id(), spooled: spool.whole() };
+    let directory = absolute(home.shown());
+    let hello = Hello { version, directory, clock, spool: spool.id(), spooled: spool.whole() };
     stream.send(&Frame::of(Kind::Hello, &hello))?;
     let more = stream.records(&spool, request.max_bytes.min(MAX_FETCH))?;
     prepared?;
     Ok(stream.end(more)?)
+}
+
+/// The directory without links, as a person finds it; empty where the system does not tell.
+fn absolute(directory: &str) -> String {
+    let path = std::fs::canonicalize(directory).unwrap_or_default();
+    model::text::escape(&path.to_string_lossy())
 }
 
 /// Room first, then the new record, then what the new record makes superfluous.

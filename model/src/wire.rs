@@ -74,6 +74,9 @@ pub struct StoredThrough {
 pub struct Hello {
     /// The probe's version, as `CARGO_PKG_VERSION`.
     pub version: String,
+    /// Its directory, absolute; empty where it does not tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub directory: String,
     /// Both clocks at the time of streaming.
     pub clock: Clock,
     /// Under which spool the envelopes that follow are to be filed. An envelope's own header may name an older one,

@@ -7,6 +7,7 @@ use ssh2::Session;
 
 use super::Link;
 use super::ssh::{Verified, code};
+use crate::found::Found;
 use crate::job::Credentials;
 
 /// The most keys of an agent that are offered; sshd's MaxAuthTries is 6.
@@ -19,6 +20,8 @@ struct Tried {
     refused: Vec<String>,
     /// What could not even be sent.
     unusable: Vec<String>,
+    /// What the server took.
+    passed: String,
 }
 
 /// Logs in, or says what was tried and what the server would take.
@@ -29,8 +32,18 @@ pub(super) fn login(
     link: &mut Link,
 ) -> Result<(), Outcome> {
     link.enter(Phase::Auth);
-    let session = server.session();
     let mut tried = Tried::default();
+    try_all(server.session(), username, credentials, &mut tried)?;
+    link.found(Found::Login { by: tried.passed });
+    Ok(())
+}
+
+fn try_all(
+    session: &Session,
+    username: &str,
+    credentials: &Credentials,
+    tried: &mut Tried,
+) -> Result<(), Outcome> {
     for key in &credentials.keys {
         let passphrase = key.passphrase.as_ref().map(|passphrase| passphrase.0.reveal());
         let result = session.userauth_pubkey_memory(username, None, key.pem.0.reveal(), passphrase);
@@ -38,7 +51,7 @@ pub(super) fn login(
             return Ok(());
         }
     }
-    if credentials.agent.is_some() && by_agent(session, username, &mut tried)? {
+    if credentials.agent.is_some() && by_agent(session, username, tried)? {
         return Ok(());
     }
     if let Some(password) = &credentials.password {
@@ -78,7 +91,10 @@ fn by_agent(session: &Session, username: &str, tried: &mut Tried) -> Result<bool
 impl Tried {
     /// Whether that was it. A server that hangs up instead of answering has refused too.
     fn passed(&mut self, what: &str, result: Result<(), ssh2::Error>) -> Result<bool, Outcome> {
-        let Err(error) = result else { return Ok(true) };
+        let Err(error) = result else {
+            what.clone_into(&mut self.passed);
+            return Ok(true);
+        };
         match code(&error) {
             raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED | raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED => {
                 self.refused.push(what.to_owned());

@@ -18,6 +18,7 @@ use model::text::escape;
 use model::{Outcome, Phase};
 use rustix::process::getppid;
 
+use crate::found::Found;
 use crate::job::{self, Job, Up};
 use crate::limits;
 
@@ -69,6 +70,10 @@ impl Link {
 
     fn enter(&mut self, phase: Phase) {
         self.send(&Up::Phase(phase), &[]);
+    }
+
+    fn found(&mut self, found: Found) {
+        self.send(&Up::Found(found), &[]);
     }
 
     fn note(&mut self, text: impl Into<String>) {

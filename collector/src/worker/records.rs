@@ -17,6 +17,8 @@ pub(super) struct Records {
     newest: Option<u64>,
     /// Whether one of this stream was seen.
     begun: bool,
+    /// The lowest key pair that a record of this stream is sealed to.
+    oldest_key: Option<u32>,
     quarantined: u32,
     first_fault: String,
 }
@@ -40,6 +42,7 @@ impl Records {
                 .collect(),
             newest: request.stored.as_ref().map(|stored| stored.sequence),
             begun: false,
+            oldest_key: None,
             quarantined: 0,
             first_fault: String::new(),
         }
@@ -49,6 +52,9 @@ impl Records {
     /// the stream: what came before it is stored, what comes after is not acknowledged.
     pub(super) fn open(&mut self, envelope: &[u8]) -> Result<(Up, Vec<u8>), Outcome> {
         let digest = envelope::digest(envelope);
+        if let Ok((header, _)) = envelope::split(envelope) {
+            self.oldest_key = Some(self.oldest_key.map_or(header.key_id, |oldest| oldest.min(header.key_id)));
+        }
         match open(&self.identities, self.client, envelope)? {
             Opened::Good(sequence, record) => {
                 self.follow(sequence)?;
@@ -76,6 +82,11 @@ impl Records {
         self.newest = Some(sequence);
         self.begun = true;
         Ok(())
+    }
+
+    /// The lowest key pair that a record of this stream is sealed to; `None` where there was no record.
+    pub(super) fn oldest_key(&self) -> Option<u32> {
+        self.oldest_key
     }
 
     /// How the stream ended, once it is whole.

@@ -13,6 +13,7 @@ use ssh2::{Channel, DisconnectCode, ErrorCode, MethodType, Session};
 use super::Link;
 use super::kexinit;
 use super::transport::{Hear, Transport};
+use crate::found::Found;
 use crate::host_key::{self, Expected, Verdict};
 
 /// The most addresses of one name that are tried.
@@ -44,7 +45,7 @@ pub(super) fn connect(
     let verdict = expected.judge(&key);
     match (verdict.refusal(&key), verdict) {
         (None, Verdict::Match(source)) => {
-            link.note(format!("host key {} is known from {source}", host_key::shown(&key)));
+            link.found(Found::HostKey { shown: host_key::shown(&key), source: source.to_owned() });
             Ok(Verified(session))
         }
         (refusal, _) => Err(refusal.unwrap_or(Outcome::NotReached)),
@@ -99,6 +100,7 @@ fn shake_hands(
 ) -> Result<(Session, Vec<u8>), Outcome> {
     link.enter(Phase::Dns);
     let addresses = resolve(address, port)?;
+    link.found(Found::Addresses(addresses.clone()));
     link.enter(Phase::Connect);
     let (stream, peer) = dial(&addresses, link)?;
     link.enter(Phase::Handshake);
@@ -128,7 +130,7 @@ fn dial(addresses: &[SocketAddr], link: &mut Link) -> Result<(TcpStream, SocketA
         };
         match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
             Ok(stream) => {
-                link.note(format!("connected to {address}"));
+                link.found(Found::Connected(*address));
                 return Ok((stream, *address));
             }
             Err(error) => failures.push((*address, error)),

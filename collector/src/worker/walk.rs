@@ -8,6 +8,7 @@ use model::{Outcome, Phase};
 use super::records::Records;
 use super::transport::Transport;
 use super::{Link, local, login, script, ssh};
+use crate::found::Found;
 use crate::job::{Job, PrivateKey, Task, Up, Way};
 use crate::stream::{Cut, Event, Stream};
 use crate::{probe, random};
@@ -110,7 +111,11 @@ impl Visit<'_> {
                 match event {
                     Event::Missing(uname) => missing = Some(uname),
                     Event::Hello(hello) => {
-                        link.note(format!("probe {}, {} records", escape(&hello.version), hello.spooled));
+                        link.found(Found::Probe {
+                            version: hello.version,
+                            directory: hello.directory,
+                            spooled: hello.spooled,
+                        });
                         link.send(&Up::Hello { clock: hello.clock, spool: hello.spool }, &[]);
                     }
                     Event::Envelope(envelope) => {
@@ -120,7 +125,11 @@ impl Visit<'_> {
                     Event::End { more: true } => {
                         link.note("more is spooled than one run fetches; the next goes on");
                     }
-                    Event::End { more: false } => {}
+                    Event::End { more: false } => {
+                        if let Some(oldest_key) = records.oldest_key() {
+                            link.found(Found::Whole { oldest_key });
+                        }
+                    }
                 }
             }
             Ok(stream.is_over())
@@ -154,7 +163,7 @@ impl Visit<'_> {
             })?;
             let said = String::from_utf8_lossy(&said);
             if said.lines().any(|line| line.trim_end().ends_with(script::INSTALLED)) {
-                link.note(format!("the probe was sent to {directory}"));
+                link.found(Found::Sent { directory: directory.clone() });
                 return Ok(());
             }
             link.note(format!("{directory} refused the probe: {}", escape(&said)));

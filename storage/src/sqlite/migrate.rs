@@ -27,6 +27,15 @@ const APPLICATION_ID: i32 = i32::from_be_bytes(*b"FlHe");
 /// The version of the schema in the file; 0 for an empty file. Refuses the file of another program and of a newer
 /// version. Reads only.
 pub(super) fn version(connection: &Connection, steps: &[Step]) -> Result<u32, Fault> {
+    if !connection.is_autocommit() {
+        return version_within(connection, steps);
+    }
+    // All reads of one state: another process may be making the file.
+    let transaction = connection.unchecked_transaction()?;
+    version_within(&transaction, steps)
+}
+
+fn version_within(connection: &Connection, steps: &[Step]) -> Result<u32, Fault> {
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let (application, found) = (number("application_id")?, number("user_version")?);
     if application != APPLICATION_ID {
