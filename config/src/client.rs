@@ -10,8 +10,10 @@ use crate::alert::{self, AlertPart};
 use crate::fault::Wrong;
 use crate::grammar;
 use crate::host_key;
+use crate::parent;
+use crate::proxy::{self, ProxyPart};
 use crate::reading::{At, Reading};
-use crate::settings::{Connection, HostKeyPin, HostKeyPolicy, SecretSource, Ssh};
+use crate::settings::{Connection, HostKeyPin, HostKeyPolicy, Mode, SecretSource, Ssh};
 use crate::source::Span;
 use crate::tree::{Attribute, Element};
 use crate::value::{self, Value};
@@ -46,14 +48,20 @@ pub(crate) struct ClientPart {
     pub(crate) passphrase: Option<At<SecretSource>>,
     pub(crate) identity_agent: Option<At<PathBuf>>,
     pub(crate) host_keys: Option<At<Vec<HostKeyPin>>>,
+    pub(crate) host_key_policy: Option<At<HostKeyPolicy>>,
     pub(crate) known_hosts: Option<At<Vec<PathBuf>>>,
+    pub(crate) proxy: Option<At<ProxyPart>>,
     pub(crate) way: Option<At<Way>>,
+    pub(crate) mode: Option<At<Mode>>,
     pub(crate) remote_dirs: Option<At<Vec<String>>>,
     pub(crate) timeout: Option<At<Duration>>,
     pub(crate) concurrency: Option<At<usize>>,
     pub(crate) groups: Option<At<BTreeSet<String>>>,
     pub(crate) template: Option<At<String>>,
     pub(crate) mail: Option<At<Vec<String>>>,
+    /// The inner `None`: none, whatever the defaults say.
+    pub(crate) parent: Option<At<Option<ClientName>>>,
+    pub(crate) processes: Option<At<Vec<String>>>,
     pub(crate) enabled: Option<At<bool>>,
     pub(crate) alerts: Vec<AlertPart>,
     /// The attributes of SSH that the element itself gives.
@@ -70,11 +78,16 @@ macro_rules! each_inherited {
         $do!(passphrase, "passphrase");
         $do!(identity_agent, "identity-agent");
         $do!(host_keys, "host-key");
+        $do!(host_key_policy, "host-key-policy");
         $do!(known_hosts, "known-hosts");
+        $do!(proxy, "proxy-jump` or `proxy-command");
         $do!(way, "connection");
+        $do!(mode, "mode");
         $do!(remote_dirs, "remote-dir");
         $do!(timeout, "timeout");
         $do!(template, "template");
+        $do!(parent, "parent");
+        $do!(processes, "processes");
     };
 }
 
@@ -92,18 +105,41 @@ impl ClientPart {
             passphrase: None,
             identity_agent: None,
             host_keys: None,
+            host_key_policy: None,
             known_hosts: None,
+            proxy: None,
             way: None,
+            mode: None,
             remote_dirs: None,
             timeout: None,
             concurrency: None,
             groups: None,
             template: None,
             mail: None,
+            parent: None,
+            processes: None,
             enabled: None,
             alerts: Vec::new(),
             ssh_attributes: Vec::new(),
         }
+    }
+
+    /// The part of a server that is no client: what the defaults say of SSH, but for the way.
+    pub(crate) fn of_host(
+        address: &str,
+        user: Option<&str>,
+        tcp_port: Option<u16>,
+        defaults: Option<&Self>,
+        span: Span,
+    ) -> Self {
+        let mut part = Self::empty(span);
+        part.ip = Some(At { value: address.to_owned(), span });
+        part.username = user.map(|user| At { value: user.to_owned(), span });
+        part.port = tcp_port.map(|port| At { value: port, span });
+        if let Some(defaults) = defaults {
+            part.inherit(defaults);
+        }
+        part
     }
 
     /// Takes what it does not give from `defaults`; alerts are levelled elsewhere.
@@ -179,12 +215,18 @@ impl ClientPart {
     /// How to reach it; `None` where it has no address.
     pub(crate) fn connection(&self, user: &str) -> Option<Connection> {
         if self.is_local() {
-            return Some(Connection::Local);
+            Some(Connection::Local)
+        } else {
+            Some(Connection::Ssh(Box::new(self.ssh(user)?)))
         }
+    }
+
+    /// How to log in, the way there left out; `None` where it has no address.
+    pub(crate) fn ssh(&self, user: &str) -> Option<Ssh> {
         let list =
             |paths: &Option<At<Vec<PathBuf>>>| paths.as_ref().map_or_else(Vec::new, |at| at.value.clone());
         let (_, port, username) = self.address(user)?;
-        Some(Connection::Ssh(Box::new(Ssh {
+        Some(Ssh {
             address: self.ip.as_ref()?.value.clone(),
             port,
             username,
@@ -194,9 +236,9 @@ impl ClientPart {
             identity_agent: self.identity_agent.as_ref().map(|at| at.value.clone()),
             host_keys: self.host_keys.as_ref().map_or_else(Vec::new, |at| at.value.clone()),
             known_hosts: list(&self.known_hosts),
-            host_key_policy: HostKeyPolicy::Strict,
+            host_key_policy: self.host_key_policy.as_ref().map_or(HostKeyPolicy::Strict, |at| at.value),
             proxy: None,
-        })))
+        })
     }
 
     pub(crate) fn remote_dirs(&self) -> Vec<String> {
@@ -237,6 +279,8 @@ fn read_attribute(reading: &mut Reading<'_>, attribute: &Attribute<'_>, part: &m
         "host-key",
         "host-key-policy",
         "known-hosts",
+        "proxy-jump",
+        "proxy-command",
     ];
     if is_ssh.contains(&attribute.name) {
         part.ssh_attributes.push(attribute.at);
@@ -251,29 +295,30 @@ fn read_attribute(reading: &mut Reading<'_>, attribute: &Attribute<'_>, part: &m
         "passphrase-file" | "passphrase-command" => reading.secret(attribute, &mut part.passphrase),
         "identity-agent" => part.identity_agent = reading.path(attribute),
         "host-key" => part.host_keys = reading.take(attribute, host_key::pins),
-        "host-key-policy" => drop(reading.take(attribute, |text| only(text, "strict", "accept-new"))),
+        "host-key-policy" => {
+            let names = [("strict", HostKeyPolicy::Strict), ("accept-new", HostKeyPolicy::AcceptNew)];
+            part.host_key_policy = reading.take(attribute, |text| value::one_of(text, &names));
+        }
         "known-hosts" => part.known_hosts = reading.paths(attribute),
+        "proxy-jump" | "proxy-command" => proxy::read(reading, attribute, &mut part.proxy),
         "connection" => {
             part.way = reading
                 .take(attribute, |text| value::one_of(text, &[("ssh", Way::Ssh), ("local", Way::Local)]));
         }
-        "mode" => drop(reading.take(attribute, |text| only(text, "ship", "installed"))),
+        "mode" => {
+            let names = [("ship", Mode::Ship), ("installed", Mode::Installed)];
+            part.mode = reading.take(attribute, |text| value::one_of(text, &names));
+        }
         "remote-dir" => part.remote_dirs = reading.take(attribute, |text| value::list(text, remote_dir)),
         "timeout" => part.timeout = reading.take(attribute, timeout),
         "concurrency" => part.concurrency = reading.take(attribute, |text| value::count(text, 1, 1000)),
         "group" => part.groups = reading.take(attribute, value::groups),
         "template" => part.template = reading.take(attribute, value::plain_name),
         "mail" => part.mail = reading.take(attribute, value::mail_addresses),
+        "parent" => part.parent = reading.take(attribute, parent::read),
+        "processes" => part.processes = reading.take(attribute, value::processes),
         _ => part.enabled = reading.take(attribute, value::boolean),
     }
-}
-
-/// A value of which this version knows one of two.
-fn only(text: &str, known: &'static str, planned: &'static str) -> Value<()> {
-    if text == planned {
-        return Err(grammar::unsupported(&format!("the value \"{planned}\"")));
-    }
-    value::one_of(text, &[(known, ())])
 }
 
 fn timeout(text: &str) -> Value<Duration> {
@@ -315,6 +360,12 @@ pub(crate) fn check(reading: &mut Reading<'_>, element: &Element<'_>, part: &Cli
     for span in &part.ssh_attributes {
         let wrong = Wrong::new("connection=\"local\" goes without SSH: this attribute has no meaning here");
         reading.report(*span, wrong.help("remove it, or the connection"));
+    }
+    if let Some(mode) = part.mode.as_ref().filter(|mode| mode.value == Mode::Installed)
+        && element.attributes.iter().any(|attribute| attribute.name == "mode")
+    {
+        let wrong = Wrong::new("connection=\"local\" starts the probe that is built in: none is installed");
+        reading.report(mode.span, wrong.help("remove it, or the connection"));
     }
     if part.ip.is_none() {
         reading.missing(element, "name", "name=\"...\", since there is no ip to call the client by");

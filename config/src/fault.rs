@@ -17,6 +17,11 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
+    /// The cause, as it is told.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The cause.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), expected: None, help: None }
@@ -142,6 +147,11 @@ impl<'a> Sink<'a> {
         if self.kept.len() < KEPT {
             self.kept.push((span, wrong));
         }
+    }
+
+    /// Whether what is reported from now on is counted only: then what takes long to find out need not be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.kept.len() >= KEPT
     }
 
     /// Whether nothing is wrong so far.

@@ -101,7 +101,7 @@ fn interpret(text: &str, path: &Path, mode: u32, environment: &Environment) -> R
 
 fn check_mode(reading: &mut Reading<'_>, path: &Path, mode: u32) {
     let shown = mode & 0o777;
-    let file = shell_word(path);
+    let file = shell_word(&path.display().to_string());
     if mode & 0o002 != 0 {
         let wrong =
             Wrong::new(format!("others may change this file (mode {shown:04o}), and with it what runs here"));
@@ -116,12 +116,11 @@ fn check_mode(reading: &mut Reading<'_>, path: &Path, mode: u32) {
     }
 }
 
-/// `path` as a person types it into a shell.
-pub(crate) fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+:@".contains(c);
+/// `text` as one word of a shell, in quotes where it needs them.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
-        text
+        text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
@@ -202,6 +201,7 @@ fn settings(reading: &mut Reading<'_>, path: &Path) -> Option<Settings> {
             templates.check_name(reading, name);
         }
     }
+    let resolved = fleet.resolve(reading, defaults.as_ref());
     if !reading.sink.is_empty() {
         return None;
     }
@@ -217,7 +217,7 @@ fn settings(reading: &mut Reading<'_>, path: &Path) -> Option<Settings> {
         collector_every: schedule.collector_every,
         alerter_every: schedule.alerter_every,
         concurrency: defaults.as_ref().and_then(concurrency).unwrap_or(CONCURRENCY),
-        clients: fleet.clients(reading, &templates, defaults.as_ref(), admin),
+        clients: fleet.clients(reading, &templates, defaults.as_ref(), resolved, admin),
         mail,
     })
 }
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn shell_words() {
-        assert_eq!(shell_word(Path::new("/etc/fleet-health/config.xml")), "/etc/fleet-health/config.xml");
-        assert_eq!(shell_word(Path::new("my config's.xml")), r"'my config'\''s.xml'");
+        assert_eq!(shell_word("/etc/fleet-health/config.xml"), "/etc/fleet-health/config.xml");
+        assert_eq!(shell_word("my config's.xml"), r"'my config'\''s.xml'");
     }
 }

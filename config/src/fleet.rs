@@ -1,14 +1,18 @@
 //! From parts to clients: inheritance, names, and entries that are the same client.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use model::ClientName;
 
 use crate::alert;
 use crate::client::{self, ClientPart, SSH_PORT};
 use crate::fault::Wrong;
+use crate::nearest::nearest;
+use crate::parent;
+use crate::proxy::{Way, Ways};
 use crate::reading::{At, Reading};
-use crate::settings::{Client, Mode};
+use crate::settings::{Client, Connection, HostKeyPolicy, Mode};
+use crate::source::Span;
 use crate::template::{SHIPPED, Templates};
 use crate::tree::Element;
 use crate::value::quoted;
@@ -23,6 +27,12 @@ enum Identity {
     Ssh(String, u16, String),
     /// This machine, by the address that it was given.
     Local(String),
+}
+
+/// What is known of each client once all are, in their order.
+pub(crate) struct Resolved {
+    ways: Vec<Way>,
+    parents: Vec<Option<usize>>,
 }
 
 /// Every client of the file, its entries merged.
@@ -126,6 +136,46 @@ impl Fleet {
         reading.report(span, wrong.help("give one of the two another name"));
     }
 
+    /// How many clients there are, the disabled ones among them.
+    pub(crate) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    pub(crate) fn part(&self, client: usize) -> &ClientPart {
+        &self.parts[client].1
+    }
+
+    /// `None` where the name was wrong.
+    pub(crate) fn name(&self, client: usize) -> Option<&str> {
+        self.parts[client].0.as_ref().map(ClientName::as_str)
+    }
+
+    /// The client of that name, in whatever case.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.names.get(&name.to_ascii_lowercase()).copied()
+    }
+
+    /// The client that was probably meant by `name`, as help.
+    pub(crate) fn nearest(&self, reading: &Reading<'_>, name: &str) -> Option<String> {
+        if reading.sink.is_full() {
+            return None;
+        }
+        let names = (0..self.len()).filter_map(|client| self.name(client));
+        nearest(name, names).map(|near| format!("did you mean \"{near}\"?"))
+    }
+
+    /// Judges what needs all clients: the ways to them, parents, and that nobody's new host key is trusted with a
+    /// password.
+    pub(crate) fn resolve(&self, reading: &mut Reading<'_>, defaults: Option<&ClientPart>) -> Resolved {
+        let mut told = HashSet::new();
+        for part in defaults.into_iter().chain(self.parts.iter().map(|(_, part)| part)) {
+            check_policy(reading, part, defaults, &mut told);
+        }
+        let ways = Ways::new(self, defaults).resolve(reading);
+        let parents = parent::resolve(reading, self, defaults, &ways);
+        Resolved { ways, parents }
+    }
+
     /// The templates that clients name, each place once: what is inherited names the place of the defaults.
     pub(crate) fn templates(&self) -> impl Iterator<Item = &At<String>> {
         self.parts.iter().filter_map(|(_, part)| part.template.as_ref())
@@ -137,13 +187,25 @@ impl Fleet {
         reading: &Reading<'_>,
         templates: &Templates,
         defaults: Option<&ClientPart>,
+        resolved: Resolved,
         admin: &[String],
     ) -> Vec<Client> {
         let default_alerts = defaults.map_or(&[][..], |defaults| defaults.alerts.as_slice());
-        let enabled = self.parts.into_iter().filter(|(_, part)| part.is_enabled());
-        let client = |(name, part): (Option<ClientName>, ClientPart)| {
+        // A client that is disabled is never collected: nobody can wait for it.
+        let parent = |parent: &usize| {
+            let (name, part) = &self.parts[*parent];
+            name.clone().filter(|_| part.is_enabled())
+        };
+        let parents: Vec<_> =
+            resolved.parents.iter().map(|number| number.as_ref().and_then(parent)).collect();
+        let resolved = resolved.ways.into_iter().zip(parents);
+        let enabled = self.parts.into_iter().zip(resolved).filter(|((_, part), _)| part.is_enabled());
+        let client = |((name, part), (way, parent)): ((Option<ClientName>, ClientPart), (Way, _))| {
             let name = name?;
-            let connection = part.connection(&reading.environment.user)?;
+            let mut connection = part.connection(&reading.environment.user)?;
+            if let Connection::Ssh(ssh) = &mut connection {
+                ssh.proxy = way.proxy;
+            }
             let template = part.template.as_ref().map(|template| template.value.as_str());
             let has_rules = default_alerts.iter().chain(&part.alerts).any(alert::AlertPart::watches);
             // The shipped template is the lowest level, below the defaults; a template of the client's lies above them.
@@ -155,17 +217,40 @@ impl Fleet {
             let mail = part.mail.as_ref().map_or(admin, |mail| mail.value.as_slice());
             Some(Client {
                 rules: alert::rules(&levels, mail),
-                source: reading.sink.source.mark(part.at.start),
+                source: reading.mark(part.at),
                 connection,
                 remote_dirs: part.remote_dirs(),
                 timeout: part.timeout(),
                 groups: part.groups.map(|groups| groups.value).unwrap_or_default(),
-                mode: Mode::Ship,
-                parent: None,
-                processes: Vec::new(),
+                mode: part.mode.map_or(Mode::Ship, |mode| mode.value),
+                parent,
+                processes: part.processes.map(|processes| processes.value).unwrap_or_default(),
                 name,
             })
         };
         enabled.filter_map(client).collect()
+    }
+}
+
+/// `accept-new` beside a password is a fault: whoever answers first would be given it.
+fn check_policy(
+    reading: &mut Reading<'_>,
+    part: &ClientPart,
+    defaults: Option<&ClientPart>,
+    told: &mut HashSet<Span>,
+) {
+    let (Some(policy), Some(password)) = (&part.host_key_policy, &part.password) else { return };
+    if policy.value != HostKeyPolicy::AcceptNew || part.is_local() {
+        return;
+    }
+    // Told at what the client itself says, rather than at what it inherits.
+    let inherited = defaults.and_then(|defaults| defaults.host_key_policy.as_ref()).map(|at| at.span);
+    let span = if inherited == Some(policy.span) { password.span } else { policy.span };
+    if told.insert(span) {
+        let cause =
+            "host-key-policy=\"accept-new\" beside a password: whoever answers first would be given it";
+        let help =
+            "log in by a key (identity-file); or leave the policy strict, and type `fleet-collector trust`";
+        reading.report(span, Wrong::new(cause).help(help));
     }
 }

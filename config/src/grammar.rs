@@ -32,6 +32,8 @@ const DEFAULTS: &[&str] = &[
     "host-key",
     "host-key-policy",
     "known-hosts",
+    "proxy-jump",
+    "proxy-command",
     "connection",
     "mode",
     "remote-dir",
@@ -40,6 +42,8 @@ const DEFAULTS: &[&str] = &[
     "group",
     "template",
     "mail",
+    "parent",
+    "processes",
     "enabled",
 ];
 
@@ -58,6 +62,8 @@ const CLIENT: &[&str] = &[
     "host-key",
     "host-key-policy",
     "known-hosts",
+    "proxy-jump",
+    "proxy-command",
     "connection",
     "mode",
     "remote-dir",
@@ -65,10 +71,10 @@ const CLIENT: &[&str] = &[
     "group",
     "template",
     "mail",
+    "parent",
+    "processes",
     "enabled",
 ];
-
-const CLIENT_PLANNED: &[&str] = &["proxy-jump", "proxy-command", "parent", "processes"];
 
 /// Every element, in the order of docs/config.md.
 pub(crate) const KINDS: &[Kind] = &[
@@ -107,13 +113,7 @@ pub(crate) const KINDS: &[Kind] = &[
         planned: &["text-only", "repeat", "max-per-hour"],
         supported: true,
     },
-    Kind {
-        name: "defaults",
-        parents: &["config"],
-        attributes: DEFAULTS,
-        planned: CLIENT_PLANNED,
-        supported: true,
-    },
+    Kind { name: "defaults", parents: &["config"], attributes: DEFAULTS, planned: &[], supported: true },
     Kind {
         name: "template",
         parents: &["config"],
@@ -121,13 +121,7 @@ pub(crate) const KINDS: &[Kind] = &[
         planned: &[],
         supported: true,
     },
-    Kind {
-        name: "client",
-        parents: &["config"],
-        attributes: CLIENT,
-        planned: CLIENT_PLANNED,
-        supported: true,
-    },
+    Kind { name: "client", parents: &["config"], attributes: CLIENT, planned: &[], supported: true },
     Kind {
         name: "alert",
         parents: &["defaults", "template", "client"],

@@ -15,6 +15,8 @@ mod host_key;
 mod mail;
 mod markup;
 mod nearest;
+mod parent;
+mod proxy;
 mod reading;
 mod secret;
 pub mod settings;

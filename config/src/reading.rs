@@ -32,6 +32,11 @@ impl Reading<'_> {
         self.sink.report(span, wrong);
     }
 
+    /// `config.xml:12`, for the `source` of clients and rules.
+    pub(crate) fn mark(&self, span: Span) -> String {
+        self.sink.source.mark(span.start)
+    }
+
     /// The value of `attribute`, or a fault.
     pub(crate) fn take<T>(
         &mut self,

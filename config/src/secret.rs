@@ -46,7 +46,7 @@ fn of_file(path: &Path) -> Result<Secret, String> {
         let mode = metadata.mode() & 0o777;
         return Err(format!(
             "others may read the secret file {shown} (mode {mode:04o}): chmod 600 {}",
-            shell_word(path)
+            shell_word(&path.display().to_string())
         ));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(SIZE + 1));

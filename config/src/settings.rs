@@ -190,6 +190,15 @@ pub struct Ssh {
     pub proxy: Option<Proxy>,
 }
 
+impl Ssh {
+    /// `user@host:port` for people, an IPv6 address in brackets.
+    pub fn place(&self) -> String {
+        let host =
+            if self.address.contains(':') { format!("[{}]", self.address) } else { self.address.clone() };
+        format!("{}@{host}:{}", model::text::escape_to(&self.username, 40), self.port)
+    }
+}
+
 /// What becomes of a host key that nobody knows yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HostKeyPolicy {

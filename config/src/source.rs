@@ -15,7 +15,7 @@ const MASK: &str = "***";
 const URL: usize = 512;
 
 /// A stretch of a file's text, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Span {
     pub(crate) start: usize,
     pub(crate) end: usize,

@@ -8,7 +8,10 @@ use model::rule::{HOST_KEY_CHANGED, UNREACHABLE};
 use model::{Operator, Rule, Severity, Unit, metric};
 
 use crate::mail::SENDMAIL;
-use crate::settings::{Client, Connection, SecretSource, Settings, Smtp, Ssh, StorageUrl, Tls, Transport};
+use crate::settings::{
+    Client, Connection, HostKeyPolicy, Mode, Proxy, SecretSource, Settings, Smtp, Ssh, StorageUrl, Tls,
+    Transport,
+};
 
 /// So many clients are named in a warning; of the rest only the number.
 const NAMED: usize = 5;
@@ -125,26 +128,35 @@ fn clients(clients: &[Client], sets: &[RuleSet<'_>]) -> String {
             numbers[client] = number + 1;
         }
     }
-    let mut rows = vec![["CLIENT", "ADDRESS", "LOGIN", "GROUPS", "RULES"].map(str::to_owned)];
+    let mut rows =
+        vec![["CLIENT", "ADDRESS", "WAY", "LOGIN", "PARENT", "GROUPS", "RULES"].map(str::to_owned)];
     for (client, number) in clients.iter().zip(numbers) {
-        let (address, login) = match &client.connection {
-            Connection::Local => ("this host".to_owned(), "none needed".to_owned()),
-            Connection::Ssh(ssh) => (address(ssh), login(ssh)),
+        let (address, way, login) = match &client.connection {
+            Connection::Local => ("this host".to_owned(), "-".to_owned(), "none needed".to_owned()),
+            Connection::Ssh(ssh) => (ssh.place(), way(ssh), login(ssh, client.mode)),
         };
+        let parent = client.parent.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
         let groups: Vec<_> = client.groups.iter().map(String::as_str).collect();
         let groups = if groups.is_empty() { "-".to_owned() } else { groups.join(",") };
-        rows.push([client.name.to_string(), address, login, groups, number.to_string()]);
+        rows.push([client.name.to_string(), address, way, login, parent, groups, number.to_string()]);
     }
     table(&rows, "")
 }
 
-fn address(ssh: &Ssh) -> String {
-    let host = if ssh.address.contains(':') { format!("[{}]", ssh.address) } else { ssh.address.clone() };
-    let user = model::text::escape_to(&ssh.username, 40);
-    format!("{user}@{host}:{}", ssh.port)
+/// Through what a server is reached, the one that is dialled first.
+fn way(ssh: &Ssh) -> String {
+    match &ssh.proxy {
+        None => "-".to_owned(),
+        Some(Proxy::Command(_)) => "a command".to_owned(),
+        Some(Proxy::Jump(hops)) => {
+            let command = hops.iter().filter_map(|hop| hop.ssh.proxy.as_ref()).map(|_| "a command");
+            let names: Vec<_> = command.chain(hops.iter().map(|hop| hop.name.as_str())).collect();
+            names.join(" > ")
+        }
+    }
 }
 
-fn login(ssh: &Ssh) -> String {
+fn login(ssh: &Ssh, mode: Mode) -> String {
     let file_name =
         |path: &Path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let mut ways: Vec<String> =
@@ -160,6 +172,12 @@ fn login(ssh: &Ssh) -> String {
     }
     if !ssh.host_keys.is_empty() {
         ways.push("pinned host key".to_owned());
+    }
+    if ssh.host_key_policy == HostKeyPolicy::AcceptNew {
+        ways.push("accepts new host keys".to_owned());
+    }
+    if mode == Mode::Installed {
+        ways.push("installed probe".to_owned());
     }
     ways.join(", ")
 }
@@ -192,13 +210,16 @@ fn limits(rule: &Rule) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// `rows` with columns as wide as their widest cell.
+/// `rows` with columns as wide as their widest cell; a column that says nothing (`-`) below its title is left out.
 fn table<const N: usize>(rows: &[[String; N]], indent: &str) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
+    let is_empty = |column: usize| rows.len() > 1 && rows[1..].iter().all(|row| row[column] == "-");
+    let empty: [bool; N] = std::array::from_fn(is_empty);
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let shown = row.iter().zip(widths).zip(empty).filter(|(_, empty)| !empty);
+        let cells: Vec<_> = shown.map(|((cell, width), _)| format!("{cell:<width$}")).collect();
         let _ = writeln!(text, "{indent}{}", cells.join("  ").trim_end());
     }
     text

@@ -14,6 +14,9 @@ pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
+/// A client counts at most so many processes by name.
+const PROCESSES: usize = 32;
+
 /// A result that says what is wrong with a value.
 pub(crate) type Value<T> = Result<T, Wrong>;
 
@@ -98,6 +101,24 @@ pub(crate) fn plain_name(text: &str) -> Value<String> {
 /// Names of groups.
 pub(crate) fn groups(text: &str) -> Value<BTreeSet<String>> {
     list(text, plain_name).map(BTreeSet::from_iter)
+}
+
+/// Names of processes, each once. Linux cuts a `comm` to 15 bytes (proc(5)); the last part of an argument may be longer.
+pub(crate) fn processes(text: &str) -> Value<Vec<String>> {
+    let name = |item: &str| {
+        if item.len() > 64 || !item.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let wrong = Wrong::new(format!("{} is not the name of a process", quoted(item)));
+            return Err(wrong.expected("1 to 64 visible ASCII characters, as in sshd or kworker/0:1"));
+        }
+        Ok(item.to_owned())
+    };
+    let mut names: Vec<String> = list(text, name)?;
+    let mut known = BTreeSet::new();
+    names.retain(|name| known.insert(name.clone()));
+    if names.len() > PROCESSES {
+        return Err(Wrong::new(format!("a client counts at most {PROCESSES} processes by name")));
+    }
+    Ok(names)
 }
 
 /// The name or address of a host, without a port.
