@@ -159,6 +159,9 @@ impl Context {
         let whole = args.only.is_empty();
         let order = Order { settings: &settings, clients: &clients, whole, fresh: args.fresh, wallet, hosts };
         let report = run(order).map_err(|failure| Stop(failure.to_string(), failure.exit()))?;
+        if let Some(text) = report.not_reached() {
+            log::warn!("{text}");
+        }
         if args.json {
             say(report.json())?;
         } else if io::stdout().is_terminal() || self.verbose {

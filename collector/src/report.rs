@@ -38,6 +38,7 @@ struct Object<'a> {
     version: u32,
     collected: usize,
     failed: usize,
+    not_reached: usize,
     seconds: f64,
     clients: Vec<Entry<'a>>,
 }
@@ -62,6 +63,25 @@ impl Report {
         self.lines.len() - self.collected()
     }
 
+    /// Says which clients the run did not reach, where there are any: that is the run's own trouble.
+    pub(crate) fn not_reached(&self) -> Option<String> {
+        const NAMED: usize = 5;
+        let lines = self.lines.iter().filter(|line| line.outcome == Outcome::NotReached);
+        let mut names: Vec<_> = lines.map(|line| line.name.as_str()).collect();
+        names.sort_unstable();
+        let (count, rest) = (names.len(), names.len().saturating_sub(NAMED));
+        names.truncate(NAMED);
+        let names = names.join(", ");
+        let names = if rest > 0 { format!("{names} and {rest} more") } else { names };
+        (count > 0).then(|| {
+            format!(
+                "the run had to end before the next one, and {count} of {} clients were not reached: {names}; they go \
+                 first next time. If this lasts, raise concurrency (<defaults>) or collector-every (<schedule>)",
+                self.lines.len()
+            )
+        })
+    }
+
     /// One line of JSON, its clients by name.
     pub(crate) fn json(&self) -> String {
         let mut lines: Vec<_> = self.lines.iter().collect();
@@ -70,6 +90,7 @@ impl Report {
             version: VERSION,
             collected: self.collected(),
             failed: self.failed(),
+            not_reached: self.lines.iter().filter(|line| line.outcome == Outcome::NotReached).count(),
             seconds: seconds(self.took),
             clients: lines.into_iter().map(Line::entry).collect(),
         };
@@ -154,7 +175,20 @@ mod tests {
 
     #[test]
     fn the_object_for_scripts() {
-        insta::assert_snapshot!(report().json(), @r#"{"version":1,"collected":1,"failed":1,"seconds":1.5,"clients":[{"name":"web1","outcome":"collected","seconds":1.234,"uploaded":true,"message":""},{"name":"web2","outcome":"refused","seconds":1.234,"uploaded":false,"message":"the connection was refused: [::1]:22: Connection refused: check that sshd runs there and listens on that port"}]}"#);
+        insta::assert_snapshot!(report().json(), @r#"{"version":1,"collected":1,"failed":1,"not_reached":0,"seconds":1.5,"clients":[{"name":"web1","outcome":"collected","seconds":1.234,"uploaded":true,"message":""},{"name":"web2","outcome":"refused","seconds":1.234,"uploaded":false,"message":"the connection was refused: [::1]:22: Connection refused: check that sshd runs there and listens on that port"}]}"#);
+    }
+
+    #[test]
+    fn who_was_not_reached_is_named_up_to_a_bound() {
+        assert_eq!(report().not_reached(), None);
+        let mut report = report();
+        for name in ["e", "d", "c", "b", "a", "f", "g"] {
+            let line =
+                Line { name: name.parse().unwrap(), outcome: Outcome::NotReached, ..report.lines[0].clone() };
+            report.lines.push(line);
+        }
+        let said = report.not_reached().unwrap();
+        assert!(said.contains("7 of 9 clients were not reached: a, b, c, d, e and 2 more;"), "{said}");
     }
 
     #[test]

@@ -14,7 +14,9 @@ use crate::credential::Wallet;
 use crate::finished::{Finished, Incoming};
 use crate::keys::{self, Identities};
 use crate::prepare::{Hosts, Preparer};
+use crate::queue::Standing;
 use crate::report::{Line, Report, told};
+use crate::schedule::{self, Window};
 use crate::slot::Budget;
 use crate::supervisor::{Ledger, Visit, supervise};
 use crate::{event_time, probe, random};
@@ -97,15 +99,16 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
         failed: 0,
         whole: order.whole,
     };
+    let habit = schedule::learnt(&begins(&mut store, now)?);
     ReportStore::note_run(&mut store, &log)?;
     let names: Vec<_> = order.clients.iter().map(|client| client.name.clone()).collect();
     let rows = store.clients(&names, &mut || ClientUid(random::bytes()))?;
     let identities =
         keys::open_or_make(&rows, &master, now, &mut store, &mut |warning| log::warn!("{warning}"))?;
 
-    let until = order.settings.collector_every.map(|every| begun + every.mul_f64(0.9));
+    let window = order.settings.collector_every.or(habit).map(|every| Window::new(begun, every));
     let mut ledger = Batches::new(&rows, &mut store);
-    visit(order, &rows, &identities, until, &mut ledger)?;
+    visit(order, &rows, &identities, window, &mut ledger)?;
     ledger.flush()?;
     let mut report = ledger.report;
 
@@ -116,11 +119,18 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     Ok(report)
 }
 
+/// When the latest whole runs began, this one included.
+fn begins(store: &mut dyn ReportStore, now: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
+    let runs = store.runs(Program::Collector, schedule::LOOKED_AT)?;
+    let whole = runs.iter().filter(|run| run.whole).map(|run| run.begin);
+    Ok(whole.chain([now]).collect())
+}
+
 fn visit(
     order: Order<'_>,
     rows: &[ClientRow],
     identities: &Identities,
-    until: Option<Instant>,
+    window: Option<Window>,
     ledger: &mut Batches<'_>,
 ) -> Result<(), StoreError> {
     let visits: Vec<_> = order
@@ -130,7 +140,7 @@ fn visit(
         .map(|(client, row)| Visit {
             name: client.name.clone(),
             budget: Budget::new(client.timeout, probe::BYTES.len()),
-            failed_last: row.failed_last,
+            standing: Standing { failed_last: row.failed_last, not_reached_last: row.not_reached_last },
         })
         .collect();
     let Order { clients, fresh, settings, wallet, hosts, .. } = order;
@@ -139,7 +149,8 @@ fn visit(
         let row = &rows[index];
         preparer.collect(clients[index], row, &identities[&row.name], fresh)
     };
-    supervise(&visits, &random::shuffled(visits.len()), settings.concurrency, until, &prepare, ledger)
+    let turns = schedule::turns(rows, random::shuffled(visits.len()));
+    supervise(&visits, &turns, settings.concurrency, window, &prepare, ledger)
 }
 
 /// Attempts on their way into the storage, and the report over those that are there.

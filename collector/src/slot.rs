@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::finished::{Finished, Hello, Incoming, Step};
 use crate::found::Found;
 use crate::job::{self, Job, Up, Way};
+use crate::schedule::Window;
 
 /// The client timeout that the phases' budgets are made for; a longer one stretches them.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -39,6 +40,11 @@ impl Budget {
     pub(crate) fn new(timeout: Duration, upload: usize) -> Self {
         let upload = Duration::from_secs((upload as u64).div_ceil(FLOOR_RATE)).max(Duration::from_secs(10));
         Self { timeout, upload }
+    }
+
+    /// The client's deadline.
+    pub(crate) fn timeout(self) -> Duration {
+        self.timeout
     }
 
     fn of(self, phase: Phase) -> Duration {
@@ -153,6 +159,18 @@ impl Slot {
     pub(crate) fn expire(&mut self, now: Instant) {
         if now >= self.deadline() {
             self.kill(Outcome::Timeout { phase: self.phase }, now);
+        }
+    }
+
+    /// Ends it where the run's window ends. That says nothing of a client that had little time.
+    pub(crate) fn cut(&mut self, window: Window, now: Instant) {
+        if now >= window.end() && self.ended.is_none() {
+            let outcome = if window.was_enough(self.begun) {
+                Outcome::Timeout { phase: self.phase }
+            } else {
+                Outcome::NotReached
+            };
+            self.kill(outcome, now);
         }
     }
 
@@ -351,6 +369,22 @@ mod tests {
         liar.take(Up::Record { sequence: u64::MAX, digest: [0; 32] }, vec![], now);
         let liar = liar.into_finished();
         assert!(matches!(liar.outcome, Outcome::WorkerFailed { .. }) && liar.records.is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_no_verdict_over_who_came_late() {
+        let begin = Instant::now();
+        let window = Window::new(begin, Duration::from_secs(100));
+        let cut = |seconds: u64| {
+            let start = begin + Duration::from_secs(seconds);
+            let mut slot = Slot::new(0, "a".parse().unwrap(), Budget::new(Duration::from_secs(60), 0), start);
+            slot.cut(window, begin + Duration::from_secs(89));
+            assert!(!slot.is_over());
+            slot.cut(window, begin + Duration::from_secs(90));
+            slot.into_finished().outcome
+        };
+        assert_eq!(cut(10), Outcome::Timeout { phase: Phase::Start });
+        assert_eq!(cut(60), Outcome::NotReached);
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! worker asks to be killed with the thread that started it. Each job is prepared by a thread of its own, so that a
 //! `password-command` that hangs delays its own clients alone.
 
-use std::collections::VecDeque;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::sync::mpsc;
 use std::thread;
@@ -17,6 +16,8 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::finished::Finished;
 use crate::job::Job;
+use crate::queue::{Queue, Standing};
+use crate::schedule::Window;
 use crate::slot::{Budget, Slot};
 
 /// How long the supervisor sleeps at most, so that what came in is stored soon.
@@ -28,8 +29,8 @@ pub(crate) struct Visit {
     pub(crate) name: ClientName,
     /// How long its phases may take.
     pub(crate) budget: Budget,
-    /// Whether it failed the last time.
-    pub(crate) failed_last: bool,
+    /// How the last attempts went.
+    pub(crate) standing: Standing,
 }
 
 /// Who takes what the visits bring.
@@ -44,14 +45,14 @@ pub(crate) trait Ledger {
     fn tick(&mut self) -> Result<(), Self::Error>;
 }
 
-/// Makes all `visits`, at most `slots` at once, those in `order` first to last; none begins after `until`, and those
-/// end as [`Outcome::NotReached`]. `prepare` makes the
-/// job of a visit, several at once. Where the ledger fails, all is given up.
+/// Makes all `visits`, at most `slots` at once, those in `order` first to last. One that does not fit into the window any
+/// more is not begun, and ends as [`Outcome::NotReached`]; what is under way at its end is cut. `prepare` makes the job
+/// of a visit, several at once. Where the ledger fails, all is given up.
 pub(crate) fn supervise<L: Ledger>(
     visits: &[Visit],
     order: &[usize],
     slots: usize,
-    until: Option<Instant>,
+    window: Option<Window>,
     prepare: &(dyn Fn(usize) -> Result<Job, Outcome> + Sync),
     ledger: &mut L,
 ) -> Result<(), L::Error> {
@@ -69,8 +70,9 @@ pub(crate) fn supervise<L: Ledger>(
                 desk.work(index);
             }
         };
-        let mut supervisor = Supervisor { slots: Vec::new(), queue: Queue::new(visits, order, slots), bell };
-        supervisor.run(visits, until, (&mut ask, &readies), ledger)
+        let queue = Queue::new(|index| visits[index].standing, order, slots.clamp(1, affordable()));
+        let mut supervisor = Supervisor { slots: Vec::new(), queue, window, bell };
+        supervisor.run(visits, (&mut ask, &readies), ledger)
     })
 }
 
@@ -96,6 +98,7 @@ impl Desk<'_> {
 struct Supervisor {
     slots: Vec<Slot>,
     queue: Queue,
+    window: Option<Window>,
     bell: PipeReader,
 }
 
@@ -103,19 +106,11 @@ impl Supervisor {
     fn run<L: Ledger>(
         &mut self,
         visits: &[Visit],
-        until: Option<Instant>,
         (ask, readies): (&mut dyn FnMut(usize), &mpsc::Receiver<Ready>),
         ledger: &mut L,
     ) -> Result<(), L::Error> {
         loop {
-            if until.is_some_and(|until| Instant::now() >= until) {
-                for index in self.queue.drain() {
-                    let visit = &visits[index];
-                    let slot = Slot::new(index, visit.name.clone(), visit.budget, Instant::now());
-                    ledger.take(slot.into_finished())?;
-                }
-            }
-            self.fill(visits, ask);
+            self.fill(visits, ask, ledger)?;
             if self.slots.is_empty() {
                 return Ok(());
             }
@@ -131,6 +126,9 @@ impl Supervisor {
                     slot.read(now);
                 }
                 slot.expire(now);
+                if let Some(window) = self.window {
+                    slot.cut(window, now);
+                }
             }
             let (over, going) = std::mem::take(&mut self.slots).into_iter().partition(Slot::is_over);
             self.slots = going;
@@ -142,22 +140,31 @@ impl Supervisor {
         }
     }
 
-    fn fill(&mut self, visits: &[Visit], ask: &mut dyn FnMut(usize)) {
+    fn fill<L: Ledger>(
+        &mut self,
+        visits: &[Visit],
+        ask: &mut dyn FnMut(usize),
+        ledger: &mut L,
+    ) -> Result<(), L::Error> {
         while let Some(index) = self.queue.next() {
-            self.slots.push(Slot::new(
-                index,
-                visits[index].name.clone(),
-                visits[index].budget,
-                Instant::now(),
-            ));
+            let (visit, now) = (&visits[index], Instant::now());
+            let slot = Slot::new(index, visit.name.clone(), visit.budget, now);
+            if self.window.is_some_and(|window| !window.fits(now, visit.budget.timeout())) {
+                self.queue.leave(index);
+                ledger.take(slot.into_finished())?;
+                continue;
+            }
+            self.slots.push(slot);
             ask(index);
         }
+        Ok(())
     }
 
     /// Sleeps until there is news; which slots have some. Jobs that became ready are told by the bell.
     fn wait(&mut self) -> Vec<bool> {
         let now = Instant::now();
-        let nearest = self.slots.iter().map(Slot::deadline).min().unwrap_or(now);
+        let window = self.window.map(Window::end);
+        let nearest = self.slots.iter().map(Slot::deadline).chain(window).min().unwrap_or(now);
         let sleep = nearest.saturating_duration_since(now).min(TICK);
         let sleep = Timespec { tv_sec: sleep.as_secs() as i64, tv_nsec: i64::from(sleep.subsec_nanos()) };
         let outputs: Vec<_> = self.slots.iter().map(Slot::output).collect();
@@ -178,45 +185,6 @@ impl Supervisor {
     }
 }
 
-/// Who is next: clients that failed the last time hold at most a quarter of the slots until the others are done.
-struct Queue {
-    well: VecDeque<usize>,
-    failing: VecDeque<usize>,
-    slots: usize,
-    /// Who holds a slot, and whether it failed the last time.
-    under_way: Vec<(usize, bool)>,
-}
-
-impl Queue {
-    fn new(visits: &[Visit], order: &[usize], slots: usize) -> Self {
-        let (failing, well) = order.iter().copied().partition(|index| visits[*index].failed_last);
-        Self { well, failing, slots: slots.clamp(1, affordable()), under_way: Vec::new() }
-    }
-
-    fn next(&mut self) -> Option<usize> {
-        if self.under_way.len() >= self.slots {
-            return None;
-        }
-        let held = self.under_way.iter().filter(|(_, failed)| *failed).count();
-        let allowed = self.well.is_empty() || held < self.slots / 4;
-        let failing = if allowed { self.failing.pop_front() } else { None };
-        let next = match failing {
-            Some(index) => (index, true),
-            None => (self.well.pop_front()?, false),
-        };
-        self.under_way.push(next);
-        Some(next.0)
-    }
-
-    fn leave(&mut self, index: usize) {
-        self.under_way.retain(|(held, _)| *held != index);
-    }
-
-    fn drain(&mut self) -> Vec<usize> {
-        self.well.drain(..).chain(self.failing.drain(..)).collect()
-    }
-}
-
 /// The slots that our file descriptors allow: two each, and some for everything else.
 fn affordable() -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -231,44 +199,9 @@ mod tests {
         let visit = |failed: &bool| Visit {
             name: "a".parse().unwrap(),
             budget: Budget::new(Duration::from_secs(1), 0),
-            failed_last: *failed,
+            standing: Standing { failed_last: *failed, not_reached_last: false },
         };
         failed.iter().map(visit).collect()
-    }
-
-    fn queue(failed: &[bool], slots: usize) -> Queue {
-        Queue::new(&visits(failed), &(0..failed.len()).collect::<Vec<_>>(), slots)
-    }
-
-    #[test]
-    fn the_failing_hold_a_quarter_until_the_others_are_done() {
-        let failed: Vec<_> = (0..20).map(|index| index < 10).collect();
-        let mut queue = queue(&failed, 8);
-        let first: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
-        assert_eq!(first, [0, 1, 10, 11, 12, 13, 14, 15]);
-        queue.leave(10);
-        assert_eq!(queue.next(), Some(16));
-        queue.leave(0);
-        assert_eq!(queue.next(), Some(2));
-        for well in [11, 12, 13] {
-            queue.leave(well);
-            queue.next();
-        }
-        for done in [14, 15] {
-            queue.leave(done);
-        }
-        assert_eq!(std::iter::from_fn(|| queue.next()).collect::<Vec<_>>(), [3, 4], "none is well and waits");
-    }
-
-    #[test]
-    fn with_one_slot_everybody_has_a_turn() {
-        let mut queue = queue(&[true, false, true], 1);
-        let mut turns = Vec::new();
-        while let Some(index) = queue.next() {
-            turns.push(index);
-            queue.leave(index);
-        }
-        assert_eq!(turns, [1, 0, 2]);
     }
 
     struct Seen(Vec<(usize, Outcome)>);
@@ -337,7 +270,8 @@ mod tests {
     fn after_its_end_a_run_reaches_nobody() {
         let mut seen = Seen(Vec::new());
         let prepare = |_| panic!("nothing is to be prepared");
-        supervise(&visits(&[false; 3]), &[0, 1, 2], 4, Some(Instant::now()), &prepare, &mut seen).unwrap();
+        let over = Window::new(Instant::now(), Duration::ZERO);
+        supervise(&visits(&[false; 3]), &[0, 1, 2], 4, Some(over), &prepare, &mut seen).unwrap();
         assert_eq!(seen.0.iter().filter(|(_, outcome)| *outcome == Outcome::NotReached).count(), 3);
     }
 }

@@ -14,6 +14,7 @@ use crate::finished::Finished;
 use crate::host_key::{self, Verdict};
 use crate::known_hosts;
 use crate::prepare::{Hosts, Preparer};
+use crate::queue::Standing;
 use crate::random;
 use crate::report::told;
 use crate::slot::Budget;
@@ -43,7 +44,7 @@ pub(crate) fn see(clients: &[&Client], slots: usize, hosts: Hosts) -> Seen {
         .map(|(client, _)| Visit {
             name: client.name.clone(),
             budget: Budget::new(client.timeout, 0),
-            failed_last: false,
+            standing: Standing { failed_last: false, not_reached_last: false },
         })
         .collect();
     let expected: Vec<_> = servers.iter().map(|(client, ssh)| hosts.expected(client, ssh)).collect();

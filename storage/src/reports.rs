@@ -39,6 +39,23 @@ pub trait ReportStore {
     /// as stored through; by the digest in [`ClientRow::stored`] the probe sees it, and sends it under a new spool id.
     fn store(&mut self, attempts: &[Attempt]) -> Result<Vec<usize>, StoreError>;
 
+    /// The row of `name`, where there is one; makes none.
+    fn find(&mut self, name: &ClientName) -> Result<Option<ClientRow>, StoreError>;
+
+    /// Gives a client another name. Its history, keys, spools, alerts and episodes stay its own and say the new name from
+    /// then on. A name that another client has is an error.
+    fn rename(&mut self, client: ClientUid, name: &ClientName) -> Result<(), StoreError>;
+
+    /// Forgets the key pairs of a client whose id is lower than `below`. The newest is never forgotten.
+    fn forget_keys(&mut self, client: ClientUid, below: u32) -> Result<(), StoreError>;
+
+    /// Removes a client and everything that is kept of it: keys, records, attempts, alerts, episodes and their facts.
+    /// Messages stay, frozen as they are: others are told by them too. One that is not there is an error.
+    fn purge(&mut self, client: ClientUid) -> Result<(), StoreError>;
+
+    /// The latest runs of a program, newest first, at most `limit`.
+    fn runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError>;
+
     /// Notes that a run of `program` began, or ended with what it says.
     fn note_run(&mut self, run: &Run) -> Result<(), StoreError>;
 }
@@ -56,6 +73,10 @@ pub struct ClientRow {
     pub stored: Option<StoredThrough>,
     /// Whether the latest attempt failed; one that was [`Outcome::NotReached`] says nothing.
     pub failed_last: bool,
+    /// Whether the latest attempt was [`Outcome::NotReached`].
+    pub not_reached_last: bool,
+    /// When the latest attempt ended that was not [`Outcome::NotReached`].
+    pub last_turn: Option<Timestamp>,
     /// Its key pairs, oldest first.
     pub keys: Vec<SealedKey>,
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::cloned_ref_to_slice_refs, reason = "an array of what is expected reads better")]
 
 pub mod alerts;
+pub mod clients;
 pub mod history;
 pub mod outbox;
 pub mod quarantine;
@@ -43,6 +44,10 @@ macro_rules! conformance {
             reports::the_last_event_time_never_goes_back
             reports::the_latest_attempt_tells_who_failed
             reports::the_run_log_keeps_one_entry_per_begin
+            clients::who_went_without_a_turn_is_known
+            clients::a_new_name_takes_everything_along
+            clients::old_keys_are_forgotten_and_the_newest_never
+            clients::a_purged_client_leaves_nothing_and_harms_nobody
             roll_back::spools_of_a_client_are_apart
             roll_back::nothing_is_stored_twice_after_a_roll_back
             roll_back::a_long_spool_after_a_roll_back_drains_over_runs

@@ -7,7 +7,10 @@ use crate::{Counts, Delivery, History, Latest, Message, Program, Run, StoreError
 
 impl History for MemoryStore {
     fn latest(&mut self) -> Result<Vec<Latest>, StoreError> {
-        let mut all: Vec<Latest> = (0..self.clients.len()).map(|client| self.latest_of(client)).collect();
+        let mut all: Vec<Latest> = (0..self.clients.len())
+            .filter(|client| !self.clients[*client].purged)
+            .map(|client| self.latest_of(client))
+            .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
@@ -21,7 +24,9 @@ impl History for MemoryStore {
         to: Timestamp,
     ) -> Result<Vec<(Timestamp, f64)>, StoreError> {
         let within = |report: &&Report| {
-            self.clients[report.client].uid == client && (from..=to).contains(&report.event_time)
+            self.clients[report.client].uid == client
+                && !self.clients[report.client].purged
+                && (from..=to).contains(&report.event_time)
         };
         let mut reports: Vec<&Report> = self.reports.iter().filter(within).collect();
         reports.sort_by_key(|report| report.event_time);
@@ -51,7 +56,7 @@ impl History for MemoryStore {
     fn counts(&mut self) -> Result<Counts, StoreError> {
         let untold = self.facts.iter().filter(|kept| !kept.told && kept.message.is_none());
         Ok(Counts {
-            reports: self.reports.len() as u64,
+            reports: self.reports.iter().filter(|report| !self.clients[report.client].purged).count() as u64,
             unevaluated: (self.unevaluated_reports.len() + self.unevaluated_attempts.len()) as u64,
             quarantined: self.quarantined,
             untold: untold.count() as u64,

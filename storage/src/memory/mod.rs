@@ -39,6 +39,8 @@ pub struct MemoryStore {
 struct Client {
     name: ClientName,
     uid: ClientUid,
+    /// Nothing of it is told any more; its place stays, since the others are numbered by theirs.
+    purged: bool,
     keys: BTreeMap<u32, SealedKey>,
     /// What came under each spool, and which of them sent last.
     spools: BTreeMap<SpoolId, Spool>,
@@ -107,7 +109,7 @@ impl MemoryStore {
     }
 
     fn client(&self, uid: ClientUid) -> Result<usize, StoreError> {
-        let found = self.clients.iter().position(|client| client.uid == uid);
+        let found = self.clients.iter().position(|client| client.uid == uid && !client.purged);
         found.ok_or_else(|| refused(format!("there is no client {uid}")))
     }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use model::wire::StoredThrough;
 use model::{Body, ClientName, ClientUid, Outcome};
 
-use super::{Attempted, Client, MemoryStore, Report, number, refused};
+use super::{Attempted, Client, MemoryStore, Report, number, place, refused};
 use crate::admit::{self, Admission, Twin};
 use crate::reports::Keeping;
-use crate::{Attempt, ClientRow, Received, ReportStore, Run, SealedKey, StoreError};
+use crate::{Attempt, ClientRow, Program, Received, ReportStore, Run, SealedKey, StoreError};
 
 impl ReportStore for MemoryStore {
     fn clients(
@@ -17,18 +17,18 @@ impl ReportStore for MemoryStore {
         new_uid: &mut dyn FnMut() -> ClientUid,
     ) -> Result<Vec<ClientRow>, StoreError> {
         for name in names {
-            if !self.clients.iter().any(|client| client.name == *name) {
+            if self.named(name).is_none() {
                 self.clients.push(Client {
                     name: name.clone(),
                     uid: new_uid(),
+                    purged: false,
                     keys: BTreeMap::new(),
                     spools: BTreeMap::new(),
                     last_spool: None,
                 });
             }
         }
-        let row = |name: &ClientName| self.clients.iter().position(|client| client.name == *name);
-        Ok(names.iter().filter_map(row).map(|client| self.row(client)).collect())
+        Ok(names.iter().filter_map(|name| self.named(name)).map(|client| self.row(client)).collect())
     }
 
     fn add_key(&mut self, client: ClientUid, key: &SealedKey) -> Result<(), StoreError> {
@@ -49,6 +49,55 @@ impl ReportStore for MemoryStore {
         attempts.iter().map(|attempt| self.store_attempt(attempt)).collect()
     }
 
+    fn find(&mut self, name: &ClientName) -> Result<Option<ClientRow>, StoreError> {
+        Ok(self.named(name).map(|client| self.row(client)))
+    }
+
+    fn rename(&mut self, client: ClientUid, name: &ClientName) -> Result<(), StoreError> {
+        let index = self.client(client)?;
+        if self.named(name).is_some_and(|holder| holder != index) {
+            return Err(refused(format!("another client is called {name}")));
+        }
+        self.clients[index].name = name.clone();
+        for episode in self.episodes.values_mut().filter(|episode| episode.key.client == client) {
+            name.as_str().clone_into(&mut episode.client_name);
+        }
+        Ok(())
+    }
+
+    fn forget_keys(&mut self, client: ClientUid, below: u32) -> Result<(), StoreError> {
+        let client = self.client(client)?;
+        let keys = &mut self.clients[client].keys;
+        let newest = keys.keys().copied().max().unwrap_or(0);
+        keys.retain(|key_id, _| *key_id >= below.min(newest));
+        Ok(())
+    }
+
+    fn purge(&mut self, client: ClientUid) -> Result<(), StoreError> {
+        let index = self.client(client)?;
+        self.clients[index].purged = true;
+        let (reports, attempts) = (&self.reports, &self.attempts);
+        let of_another = |found: Option<usize>| found != Some(index);
+        self.unevaluated_reports
+            .retain(|(_, mark)| of_another(place(*mark).and_then(|at| Some(reports.get(at)?.client))));
+        self.unevaluated_attempts
+            .retain(|(_, mark)| of_another(place(*mark).and_then(|at| Some(attempts.get(at)?.client))));
+        self.alerts.retain(|key, _| key.client != client);
+        let gone: Vec<_> =
+            self.episodes.values().filter(|e| e.key.client == client).map(|e| e.id.clone()).collect();
+        self.episodes.retain(|id, _| !gone.contains(id));
+        for kept in self.facts.iter_mut().filter(|kept| gone.contains(&kept.fact.episode)) {
+            // Its number stays taken; it is neither untold nor in a message.
+            (kept.told, kept.message) = (true, None);
+        }
+        Ok(())
+    }
+
+    fn runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError> {
+        let runs = self.runs.values().rev().filter(|run| run.program == program);
+        Ok(runs.take(limit).cloned().collect())
+    }
+
     fn note_run(&mut self, run: &Run) -> Result<(), StoreError> {
         self.put_run(run);
         Ok(())
@@ -56,6 +105,10 @@ impl ReportStore for MemoryStore {
 }
 
 impl MemoryStore {
+    fn named(&self, name: &ClientName) -> Option<usize> {
+        self.clients.iter().position(|client| client.name == *name && !client.purged)
+    }
+
     fn row(&self, index: usize) -> ClientRow {
         let client = &self.clients[index];
         let judged = |attempt: &&Attempted| attempt.client == index && attempt.outcome != Outcome::NotReached;
@@ -69,6 +122,13 @@ impl MemoryStore {
                 Some(StoredThrough { spool: uid, sequence: spool.through?, digest: spool.digest })
             }),
             failed_last: last.is_some_and(|attempt| !attempt.outcome.is_collected()),
+            not_reached_last: self
+                .attempts
+                .iter()
+                .filter(|attempt| attempt.client == index)
+                .max_by_key(|attempt| attempt.at)
+                .is_some_and(|attempt| attempt.outcome == Outcome::NotReached),
+            last_turn: last.map(|attempt| attempt.at),
             keys: client.keys.values().cloned().collect(),
         }
     }

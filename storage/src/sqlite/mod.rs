@@ -5,6 +5,7 @@
 //! between two calls, since it would keep the log from being emptied.
 
 mod alerts;
+mod clients;
 mod episodes;
 mod fault;
 mod history;

@@ -1,12 +1,12 @@
 //! The collector's side: clients and keys.
 
-use model::wire::StoredThrough;
-use model::{ClientName, ClientUid, SpoolId, Timestamp};
+use model::wire::{StoredThrough, from_cbor};
+use model::{ClientName, ClientUid, Outcome, SpoolId, Timestamp};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::fault::{Fault, corrupt};
-use super::{SqliteStore, client_id, store};
-use crate::{Attempt, ClientRow, ReportStore, Run, SealedKey, StoreError};
+use super::{SqliteStore, client_id, clients, store};
+use crate::{Attempt, ClientRow, Program, ReportStore, Run, SealedKey, StoreError};
 
 impl ReportStore for SqliteStore {
     fn clients(
@@ -52,6 +52,34 @@ impl ReportStore for SqliteStore {
         })
     }
 
+    fn find(&mut self, name: &ClientName) -> Result<Option<ClientRow>, StoreError> {
+        self.read(|transaction, _| row(transaction, name))
+    }
+
+    fn rename(&mut self, client: ClientUid, name: &ClientName) -> Result<(), StoreError> {
+        self.write(|transaction, _| clients::rename(transaction, client_id(transaction, client)?, name))
+    }
+
+    fn forget_keys(&mut self, client: ClientUid, below: u32) -> Result<(), StoreError> {
+        self.write(|transaction, _| {
+            let client = client_id(transaction, client)?;
+            transaction.execute(
+                "DELETE FROM client_key WHERE client_id = ?1 AND key_id < ?2
+                 AND key_id < (SELECT max(key_id) FROM client_key WHERE client_id = ?1)",
+                params![client, below],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn purge(&mut self, client: ClientUid) -> Result<(), StoreError> {
+        self.write(|transaction, _| clients::purge(transaction, client_id(transaction, client)?))
+    }
+
+    fn runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError> {
+        self.read(|transaction, _| clients::runs(transaction, program, limit))
+    }
+
     fn note_run(&mut self, run: &Run) -> Result<(), StoreError> {
         self.put_run(run)
     }
@@ -64,8 +92,10 @@ fn rows(transaction: &Transaction<'_>, names: &[ClientName]) -> Result<Vec<Optio
 fn row(transaction: &Transaction<'_>, name: &ClientName) -> Result<Option<ClientRow>, Fault> {
     let found = transaction
         .prepare_cached(
-            "SELECT client.client_id, uid, latest.event_time, failed, spool, stored_through, digest
+            "SELECT client.client_id, uid, latest.event_time, failed, spool, stored_through, digest, judged,
+                    outcome
              FROM client LEFT JOIN latest USING (client_id) LEFT JOIN spool USING (spool_id)
+                  LEFT JOIN collection USING (collection_id)
              WHERE name = ?1",
         )?
         .query_row([name.as_str()], |row| {
@@ -83,14 +113,20 @@ fn row(transaction: &Transaction<'_>, name: &ClientName) -> Result<Option<Client
                     digest,
                 }),
                 failed_last: row.get::<_, Option<bool>>(3)?.unwrap_or(false),
+                not_reached_last: false,
+                last_turn: row.get::<_, Option<i64>>(7)?.map(Timestamp),
                 keys: Vec::new(),
             };
-            Ok((row.get::<_, i64>(0)?, client))
+            Ok((row.get::<_, Option<Vec<u8>>>(8)?, row.get::<_, i64>(0)?, client))
         })
         .optional()?;
-    let Some((id, mut client)) = found else {
+    let Some((outcome, id, mut client)) = found else {
         return Ok(None);
     };
+    if let Some(outcome) = outcome {
+        let outcome: Outcome = from_cbor(&outcome).map_err(corrupt)?;
+        client.not_reached_last = outcome == Outcome::NotReached;
+    }
     client.keys = keys(transaction, id)?;
     Ok(Some(client))
 }

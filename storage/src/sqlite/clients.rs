@@ -1,0 +1,62 @@
+//! What happens to a client as a whole, and the run log.
+
+use model::{ClientName, Timestamp};
+use rusqlite::{OptionalExtension as _, Transaction};
+
+use super::fault::{Fault, refused};
+use crate::{Program, Run};
+
+/// Gives it another name, in its episodes too.
+pub(super) fn rename(transaction: &Transaction<'_>, client: i64, name: &ClientName) -> Result<(), Fault> {
+    let holder: Option<i64> = transaction
+        .query_row("SELECT client_id FROM client WHERE name = ?1", [name.as_str()], |row| row.get(0))
+        .optional()?;
+    if holder.is_some_and(|holder| holder != client) {
+        return Err(refused(format!("another client is called {name}")));
+    }
+    transaction.execute("UPDATE client SET name = ?2 WHERE client_id = ?1", (client, name.as_str()))?;
+    transaction
+        .execute("UPDATE episode SET client_name = ?2 WHERE client_id = ?1", (client, name.as_str()))?;
+    Ok(())
+}
+
+/// Removes all of it; what refers to something goes before that.
+pub(super) fn purge(transaction: &Transaction<'_>, client: i64) -> Result<(), Fault> {
+    for statement in [
+        "DELETE FROM unevaluated WHERE report_id IN (SELECT report_id FROM report WHERE client_id = ?1)",
+        "DELETE FROM unevaluated_collection
+         WHERE collection_id IN (SELECT collection_id FROM collection WHERE client_id = ?1)",
+        "DELETE FROM fact WHERE episode_id IN (SELECT episode_id FROM episode WHERE client_id = ?1)",
+        "DELETE FROM episode WHERE client_id = ?1",
+        "DELETE FROM alert WHERE client_id = ?1",
+        "DELETE FROM latest WHERE client_id = ?1",
+        "DELETE FROM quarantine WHERE client_id = ?1",
+        "DELETE FROM report WHERE client_id = ?1",
+        "DELETE FROM collection WHERE client_id = ?1",
+        "DELETE FROM spool WHERE client_id = ?1",
+        "DELETE FROM client_key WHERE client_id = ?1",
+        "DELETE FROM client WHERE client_id = ?1",
+    ] {
+        transaction.execute(statement, [client])?;
+    }
+    Ok(())
+}
+
+/// The latest runs, newest first.
+pub(super) fn runs(transaction: &Transaction<'_>, program: Program, limit: usize) -> Result<Vec<Run>, Fault> {
+    let mut select = transaction.prepare_cached(
+        "SELECT begin, finish, done, failed, whole FROM run WHERE program = ?1 ORDER BY begin DESC LIMIT ?2",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let runs = select.query_map((program.name(), limit), |row| {
+        Ok(Run {
+            program,
+            begin: Timestamp(row.get(0)?),
+            end: row.get::<_, Option<i64>>(1)?.map(Timestamp),
+            done: row.get(2)?,
+            failed: row.get(3)?,
+            whole: row.get(4)?,
+        })
+    })?;
+    Ok(runs.collect::<Result<_, _>>()?)
+}
