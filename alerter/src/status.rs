@@ -208,6 +208,7 @@ fn unit(metric: &str) -> &'static str {
         Unit::BytesPerSecond => "bytes-per-second",
         Unit::PerSecond => "per-second",
         Unit::Seconds => "seconds",
+        Unit::Celsius => "celsius",
         Unit::Count => "count",
         Unit::Flag => "flag",
     }

@@ -291,7 +291,7 @@ fn transpose(value: Option<Option<f64>>) -> Option<Option<f64>> {
 
 fn limit_value(reading: &mut Reading<'_>, metric: &Metric, attribute: &Attribute<'_>) -> Option<f64> {
     let tolerant = attribute.name == "limit" && FIRST_FORM.contains(&metric.name);
-    let may_be_negative = metric.name == "clock-offset";
+    let may_be_negative = metric.unit == Unit::Celsius || metric.name == "clock-offset";
     let read = reading.take(attribute, |text| {
         let text = text.trim();
         let text = if tolerant && metric.unit != Unit::Percent {

@@ -169,20 +169,7 @@ pub(crate) const KINDS: &[Kind] = &[
 ];
 
 /// Alert types that a later version will know.
-pub(crate) const PLANNED_TYPES: &[&str] = &[
-    "stale",
-    "reboot",
-    "reboot-required",
-    "service",
-    "process",
-    "mount",
-    "raid",
-    "oom",
-    "disk-forecast",
-    "pressure",
-    "temperature",
-    "conntrack",
-];
+pub(crate) const PLANNED_TYPES: &[&str] = &["stale", "reboot", "service", "mount", "disk-forecast"];
 
 /// The element of that name.
 pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
@@ -319,6 +306,7 @@ mod tests {
                 Unit::Bytes => "| bytes:",
                 Unit::BytesPerSecond => "| bytes per second",
                 Unit::Seconds => "| spans of time",
+                Unit::Celsius => "| degrees Celsius",
                 Unit::PerSecond | Unit::Count => "| plain numbers",
                 Unit::Flag => "| `yes` or `no`",
             };

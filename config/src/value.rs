@@ -239,6 +239,10 @@ pub(crate) fn limit(text: &str, unit: Unit, may_be_negative: bool) -> Value<f64>
             (scaled(text, factor), "bytes per second, as in 512K or 10M (powers of 1024)")
         }
         Unit::Seconds => (seconds(text), "a span of time, as in 30, 90s, 15m, 2h or 1d"),
+        Unit::Celsius => {
+            let factor = |unit: &str| ["", "C", "°C"].contains(&unit).then_some(1.0);
+            (scaled(text, factor), "degrees Celsius, as in 70 or 70C")
+        }
         Unit::PerSecond | Unit::Count => {
             (scaled(text, |unit| unit.is_empty().then_some(1.0)), "a plain number, as in 4 or 1.5")
         }
@@ -322,6 +326,9 @@ mod tests {
             ("15m", Unit::Seconds, Some(900.0)),
             ("1d", Unit::Seconds, Some(86_400.0)),
             ("1month", Unit::Seconds, None),
+            ("70", Unit::Celsius, Some(70.0)),
+            ("70 °C", Unit::Celsius, Some(70.0)),
+            ("158F", Unit::Celsius, None),
             ("yes", Unit::Flag, Some(1.0)),
             ("0", Unit::Flag, Some(0.0)),
             ("2", Unit::Flag, None),

@@ -14,6 +14,7 @@ pub mod machine;
 pub mod platform;
 pub mod process;
 mod processes;
+mod rates;
 pub mod reading;
 pub mod report;
 pub mod sample;

@@ -61,7 +61,7 @@ fn complain(text: &str) {
 }
 
 fn show_machine(root: &Path, json: bool) -> Exit {
-    let outcome = report::take(&Machine::this(root), None, &[]);
+    let outcome = report::take(&Machine::this(root), None, &[], &[]);
     print(&if json { show::json(&outcome) } else { show::table(&outcome) })
 }
 

@@ -3,12 +3,12 @@
 use model::{Body, Clock, Labels, Record, Report, Sample};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::Counters;
 use crate::machine::Machine;
 use crate::platform::{ALL, COUNTING};
-use crate::processes::top;
+use crate::processes::{count_named, top};
 use crate::reading::Reading;
 use crate::space::Stuck;
+use crate::{Counters, platform};
 
 /// What one run found out, and what the next should know.
 #[derive(Debug, Clone)]
@@ -32,7 +32,13 @@ impl Outcome {
 }
 
 /// Looks at `machine`. Rates are those since `before`; where that is no ground for rates, those of a short pause.
-pub fn take(machine: &Machine, before: Option<&Counters>, known_stuck: &[Stuck]) -> Outcome {
+/// Processes called one of `names` are counted.
+pub fn take(
+    machine: &Machine,
+    before: Option<&Counters>,
+    known_stuck: &[Stuck],
+    names: &[String],
+) -> Outcome {
     let clock = machine.clock();
     let mut reading = Reading::new(machine, &clock, known_stuck);
     let readers = reading.run(ALL);
@@ -50,10 +56,14 @@ pub fn take(machine: &Machine, before: Option<&Counters>, known_stuck: &[Stuck])
             (&base, later.counters, later.processes)
         };
     samples.extend(before.rates(&counters));
+    samples.extend(count_named(machine, &processes, names).unwrap_or_default());
     let evidence = top(machine, &processes, before, &counters);
     let cost = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = cost.tv_sec as f64 + cost.tv_nsec as f64 / 1e9;
     samples.push(Sample { metric: "probe-cpu".to_owned(), labels: Labels::none(), value: seconds });
+    if let Some(value) = platform::peak_memory(machine) {
+        samples.push(Sample { metric: "probe-memory".to_owned(), labels: Labels::none(), value });
+    }
     sort(&mut samples);
     Outcome { clock, report: Report { host, samples, readers, evidence }, counters, stuck }
 }

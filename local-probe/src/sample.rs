@@ -5,6 +5,7 @@ use model::{Body, Clock, ReaderOutcome, Record};
 
 use crate::Counters;
 use crate::machine::{MAX_FILE, Machine};
+use crate::processes::MAX_NAMES;
 use crate::report;
 use crate::space::Stuck;
 use crate::spool::{Directory, Spool};
@@ -40,7 +41,9 @@ pub fn take(
         return Ok(Taken::Refused);
     }
     let known_stuck: Vec<Stuck> = recall(spool.directory(), "stuck-mounts")?.unwrap_or_default();
-    let (mut record, counters, stuck) = report::take(machine, before.as_ref(), &known_stuck).into_record();
+    let names: Vec<String> = recall(spool.directory(), "processes")?.unwrap_or_default();
+    let (mut record, counters, stuck) =
+        report::take(machine, before.as_ref(), &known_stuck, &names).into_record();
     add_damage(&mut record, spool);
     let sequence = spool.append(recipient, &fit(record))?;
     // Both only help the next run, so that no fault of theirs makes a record less true.
@@ -49,6 +52,13 @@ pub fn take(
         let _ = spool.directory().replace("stuck-mounts", &to_cbor(&stuck), false);
     }
     Ok(Taken::Written(sequence))
+}
+
+/// Keeps the names of the processes to count beside the spool, for this run and for those that no collector starts.
+pub fn keep_names(spool: &Spool, names: &[String]) -> Result<(), Fault> {
+    let names = &names[..names.len().min(MAX_NAMES)];
+    let kept: Vec<String> = recall(spool.directory(), "processes")?.unwrap_or_default();
+    if kept == names { Ok(()) } else { spool.directory().replace("processes", &to_cbor(&names), true) }
 }
 
 /// The link `sample` in the spool, by which the client's own cron takes samples, is pointed at the probe that runs.

@@ -101,6 +101,7 @@ fn prepare(spool: &mut Spool, machine: &Machine, request: &Request) -> Result<()
     };
     spool.remove_stored(agreement)?;
     spool.keep_recipient(&request.recipient)?;
+    sample::keep_names(spool, &request.processes)?;
     sample::take(spool, machine, &request.recipient, request.fresh)?;
     spool.settle_gap(&request.recipient, &machine.clock())?;
     spool.remove_stored(agreement)

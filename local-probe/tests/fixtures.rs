@@ -70,7 +70,7 @@ fn before(name: &str) -> Counters {
 /// The report without what differs from run to run.
 fn shown(report: &Report) -> String {
     let mut text = format!("{:?}\n", report.host);
-    for sample in report.samples.iter().filter(|sample| sample.metric != "probe-cpu") {
+    for sample in report.samples.iter().filter(|sample| !sample.metric.starts_with("probe-")) {
         writeln!(text, "{} {} {}", sample.metric, sample.labels, sample.value).expect("memory takes text");
     }
     for (list, processes) in [("cpu", &report.evidence.top_cpu), ("memory", &report.evidence.top_memory)] {
@@ -88,7 +88,7 @@ fn shown(report: &Report) -> String {
 }
 
 fn report_of(name: &str, before: Option<&Counters>) -> Report {
-    report::take(&machine(fixture(name), now), before, &[]).report
+    report::take(&machine(fixture(name), now), before, &[], &[]).report
 }
 
 #[test]
@@ -104,6 +104,43 @@ fn a_container() {
 #[test]
 fn one_without_swap() {
     insta::assert_snapshot!(shown(&report_of("rhel9-noswap", None)));
+}
+
+/// Kernel 3.10 in LXC: cgroup v1 limits, file systems of the host, no PSI.
+#[test]
+fn a_container_of_cgroup_v1() {
+    insta::assert_snapshot!(shown(&report_of("rhel7-lxc", None)));
+}
+
+/// Kernel 6.8: NVMe, a disk that hangs, device mapper, md and ZFS degraded, a bond with a dead link, PSI, kills.
+#[test]
+fn a_storage_server_in_trouble() {
+    insta::assert_snapshot!(shown(&report_of("storage-6.8", Some(&before("storage-6.8-before")))));
+}
+
+/// docs/metrics.md has one row per metric, in the catalogue's order, with its label and its meaning.
+#[test]
+fn docs_have_a_row_for_each_metric() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let rows = docs.lines().filter(|line| line.starts_with("| `"));
+    let rows: Vec<Vec<&str>> = rows.map(|row| row.split('|').map(str::trim).collect()).collect();
+    let expected: Vec<_> = model::metric::METRICS.iter().collect();
+    assert_eq!(rows.len(), expected.len());
+    for (row, metric) in rows.iter().zip(expected) {
+        let unit = match metric.unit {
+            model::Unit::Percent => "%",
+            model::Unit::Bytes => "bytes",
+            model::Unit::BytesPerSecond => "bytes/s",
+            model::Unit::PerSecond => "1/s",
+            model::Unit::Seconds => "s",
+            model::Unit::Celsius => "°C",
+            model::Unit::Count => "",
+            model::Unit::Flag => "0, 1",
+        };
+        assert_eq!(row[1..5], [format!("`{}`", metric.name).as_str(), unit, metric.object, metric.help]);
+        assert!(!row[5].is_empty(), "{} has no source", metric.name);
+    }
 }
 
 /// The tree is completed with `/proc/stat` of 256 cores, of which core 200 alone is busy.
@@ -138,14 +175,15 @@ fn one_of_many_cores() {
     let mut reading = Reading::new(&first, &clock, &[]);
     reading.run(COUNTING);
     std::fs::write(&path, stat(255 * 64, 164)).unwrap();
-    let report = report::take(&machine(tree.path().to_owned(), now), Some(&reading.counters), &[]).report;
+    let report =
+        report::take(&machine(tree.path().to_owned(), now), Some(&reading.counters), &[], &[]).report;
     insta::assert_snapshot!(shown(&report));
 }
 
 /// The very machine that runs this test: every reader finds what it looks for, and rates come of a first run.
 #[test]
 fn this_machine() {
-    let report = report::take(&Machine::this(Path::new("/")), None, &[]).report;
+    let report = report::take(&Machine::this(Path::new("/")), None, &[], &[]).report;
     let has = |metric: &str| report.samples.iter().any(|sample| sample.metric == metric);
     for metric in ["cpu", "cores", "load", "memory", "disk", "processes", "fds", "uptime", "probe-cpu"] {
         assert!(has(metric), "{metric} is missing: {:?}", report.readers);
@@ -171,7 +209,7 @@ fn garbage_makes_faults_and_a_report() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, &garbage).unwrap();
     }
-    let report = report::take(&machine(tree.path().to_owned(), now), None, &[]).report;
+    let report = report::take(&machine(tree.path().to_owned(), now), None, &[], &[]).report;
     let metrics: Vec<_> = report.samples.iter().map(|sample| sample.metric.as_str()).collect();
     assert_eq!(metrics, ["probe-cpu"]);
     for reader in ["host", "uptime", "cpu", "load", "memory", "processes", "descriptors"] {

@@ -3,12 +3,14 @@
 //! A field that is unknown is skipped by name; a metric that is unknown is kept by name. Bump [`VERSION`] when a field
 //! is added, and test old against new both ways.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Labels, Timestamp};
 
 /// The version of the record's form that this program writes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The most bytes that one encoded record may have.
 pub const MAX_RECORD: usize = 256 * 1024;
@@ -41,6 +43,10 @@ pub struct Record {
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every body is a report, and a box would be in each one's way"
+)]
 pub enum Body {
     /// One run of the probe.
     Report(Report),
@@ -72,6 +78,12 @@ pub struct Host {
     pub kernel: String,
     /// `uname -m`.
     pub arch: String,
+    /// What it runs in: `kvm`, `docker`, `lxc`, ...; `none` on bare metal, empty where it cannot be told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub virtualization: String,
+    /// The type of the file system at each mount point that is told of, such as `/` and `ext4`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mounts: BTreeMap<String, String>,
 }
 
 /// One value of one series.
@@ -230,6 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn a_host_of_version_1_has_no_fields_of_version_2() {
+        #[derive(Serialize)]
+        struct First {
+            hostname: &'static str,
+            os: &'static str,
+            kernel: &'static str,
+            arch: &'static str,
+        }
+        let first = First { hostname: "h", os: "o", kernel: "3.2", arch: "i686" };
+        let host: Host = crate::wire::from_cbor(&crate::wire::to_cbor(&first)).unwrap();
+        assert_eq!((host.arch.as_str(), host.virtualization.as_str(), host.mounts.len()), ("i686", "", 0));
+        assert_eq!(crate::wire::to_cbor(&host), crate::wire::to_cbor(&first), "what is absent takes no room");
+    }
+
+    #[test]
     fn a_field_of_a_newer_version_is_skipped() {
         #[derive(Serialize)]
         struct Newer {
@@ -240,8 +267,9 @@ mod tests {
         }
         let Record { clock, body, .. } = record(1.0);
         let mut bytes = Vec::new();
-        ciborium::into_writer(&Newer { version: 2, clock, colour: "red", body }, &mut bytes).unwrap();
-        assert_eq!(Record::decode(&bytes).unwrap().version, 2);
+        ciborium::into_writer(&Newer { version: VERSION + 1, clock, colour: "red", body }, &mut bytes)
+            .unwrap();
+        assert_eq!(Record::decode(&bytes).unwrap().version, VERSION + 1);
     }
 
     #[test]

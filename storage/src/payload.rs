@@ -9,7 +9,7 @@
 //! in that order. Series of one report were numbered together, so that a step and a form take one byte. The samples'
 //! order is kept.
 
-use model::record::{MAX_SAMPLES, VERSION};
+use model::record::MAX_SAMPLES;
 use model::wire::{from_cbor, to_cbor};
 use model::{Body, Evidence, Gap, Process, Record, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -88,13 +88,16 @@ struct Stored {
     gap: Option<(u64, Timestamp, Timestamp)>,
 }
 
+/// The version of a record whose payload names none.
+const FIRST_VERSION: u16 = 1;
+
 fn first_version() -> u16 {
-    VERSION
+    FIRST_VERSION
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_first_version(version: &u16) -> bool {
-    *version == VERSION
+    *version == FIRST_VERSION
 }
 
 fn rows(processes: &[Process]) -> Vec<ProcessRow> {

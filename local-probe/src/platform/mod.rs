@@ -5,7 +5,8 @@
 //!   [`Counters`](crate::Counters);
 //! - `times`: wall clock, and the milliseconds of a clock that goes on while the machine sleeps and never steps;
 //! - `boot_id`: which boot that clock belongs to;
-//! - `owner`: the user whom a process runs as.
+//! - `owner`: the user whom a process runs as;
+//! - `peak_memory`: the most bytes that this process had in memory.
 //!
 //! docs/adr/0009-platforms.md says what other systems need.
 
@@ -15,7 +16,7 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub use linux::{ALL, COUNTING};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{NAME, boot_id, owner, times};
+pub(crate) use linux::{NAME, boot_id, owner, peak_memory, times};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("this system has no readers yet; docs/adr/0009-platforms.md says what it takes");

@@ -130,7 +130,7 @@ pub fn record(samples: Vec<Sample>) -> Record {
 /// A machine with that kernel.
 pub fn host(kernel: &str) -> Host {
     let [hostname, os, arch] = ["box", "Debian GNU/Linux 12", "x86_64"].map(str::to_owned);
-    Host { hostname, os, kernel: kernel.to_owned(), arch }
+    Host { hostname, os, kernel: kernel.to_owned(), arch, ..Host::default() }
 }
 
 /// Two processes.

@@ -19,6 +19,7 @@ impl Reader for HostNames {
         reading.host.hostname = name("proc/sys/kernel/hostname").unwrap_or_default();
         reading.host.kernel = name("proc/sys/kernel/osrelease").unwrap_or_default();
         reading.host.arch.clone_from(&machine.arch);
+        reading.host.virtualization = super::container::virtualization(machine);
         // os-release(5): the file in /etc wins; distributions before 2012 have neither.
         let os_release = machine.text("etc/os-release").or_else(|_| machine.text("usr/lib/os-release"));
         match os_release.ok().and_then(|text| pretty_name(&text)) {

@@ -13,8 +13,14 @@ impl Reader for Memory {
     fn read(&self, reading: &mut Reading) -> Result<(), String> {
         let memory = parse(&reading.machine.text("proc/meminfo")?);
         let total = memory.total.ok_or("/proc/meminfo has no line MemTotal")?;
-        reading.gauge("memory-total", total as f64);
+        let own = super::container::memory_limit(reading.machine, total);
         let available = memory.available();
+        // A container is full when its own limit is reached, however much the machine has.
+        let (total, available) = match own {
+            Some(own) => (own.limit, Some(available.map_or(own.available, |all| all.min(own.available)))),
+            None => (total, available),
+        };
+        reading.gauge("memory-total", total as f64);
         if let Some(available) = available {
             reading.gauge("memory-available", available as f64);
             if let Some(value) = percent(total.saturating_sub(available), total) {

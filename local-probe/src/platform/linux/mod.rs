@@ -1,15 +1,23 @@
 //! Linux from kernel 3.2 on: files of `/proc`, `/sys`, `/etc` and `/run`. Each reader reads files below the machine's
 //! root; its parsers are pure.
 
+mod bonds;
+mod container;
 mod cpu;
 mod descriptors;
+mod devices;
 mod host;
 mod load;
 mod memory;
 mod mountinfo;
 mod mounts;
 mod network;
+mod pressure;
 mod processes;
+mod raid;
+mod reboot;
+mod sensors;
+mod sockets;
 mod uptime;
 
 use model::Timestamp;
@@ -30,14 +38,29 @@ pub const ALL: &[&dyn Reader] = &[
     &cpu::Cpu,
     &load::Load,
     &memory::Memory,
+    &pressure::Pressure,
     &mounts::Mounts,
+    &devices::Devices,
+    &raid::Raid,
     &network::Network,
+    &bonds::Bonds,
+    &sockets::Sockets,
     &processes::Processes,
     &descriptors::Descriptors,
+    &sensors::Sensors,
+    &reboot::Reboot,
 ];
 
 /// Those that fill [`Counters`](crate::Counters).
-pub const COUNTING: &[&dyn Reader] = &[&cpu::Cpu, &memory::Memory, &network::Network, &processes::Processes];
+pub const COUNTING: &[&dyn Reader] = &[
+    &cpu::Cpu,
+    &memory::Memory,
+    &pressure::Pressure,
+    &devices::Devices,
+    &network::Network,
+    &sockets::Sockets,
+    &processes::Processes,
+];
 
 /// Wall clock and milliseconds of CLOCK_BOOTTIME.
 pub(crate) fn times() -> (Timestamp, u64) {
@@ -50,4 +73,11 @@ pub(crate) fn times() -> (Timestamp, u64) {
 /// Which boot the machine is in; empty where it cannot be read.
 pub(crate) fn boot_id(machine: &Machine) -> String {
     line(&machine.text("proc/sys/kernel/random/boot_id").unwrap_or_default())
+}
+
+/// VmHWM of proc_pid_status(5), in bytes.
+pub(crate) fn peak_memory(machine: &Machine) -> Option<f64> {
+    let status = machine.text("proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)? as f64)
 }

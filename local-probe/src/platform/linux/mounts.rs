@@ -31,6 +31,7 @@ impl Reader for Mounts {
             ));
             mounts.truncate(MAX_MOUNTS);
         }
+        reading.host.mounts = mounts.iter().map(|mount| (name(mount), mount.kind.clone())).collect();
         let known = |mount: &Mount| {
             let name = name(mount);
             reading

@@ -84,7 +84,8 @@ fn parse(text: &str) -> BTreeMap<String, Traffic> {
         let sum = |values: [u64; 4]| values.into_iter().fold(0, u64::saturating_add);
         let packets = packets_in.saturating_add(packets_out);
         let bad = sum([errors_in, drops_in, errors_out, drops_out]);
-        Some(Traffic { bytes_in, bytes_out, packets, bad })
+        let drops = Some(drops_in.saturating_add(drops_out));
+        Some(Traffic { bytes_in, bytes_out, packets, bad, drops })
     };
     let interface = |line: &str| {
         // The name may hold a colon (an alias); the numbers do not.
@@ -104,7 +105,7 @@ mod tests {
     fn loopback_and_container_ends_are_skipped() {
         let text = "Inter-| Receive | Transmit\n face |bytes packets\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n\
             eth0:100 10 1 2 0 0 0 0 200 20 3 4 0 0 0 0\nveth12: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n";
-        let traffic = Traffic { bytes_in: 100, bytes_out: 200, packets: 30, bad: 10 };
+        let traffic = Traffic { bytes_in: 100, bytes_out: 200, packets: 30, bad: 10, drops: Some(6) };
         assert_eq!(parse(text), BTreeMap::from([("eth0".to_owned(), traffic)]));
     }
 
