@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use config::{Secret, SecretSource, Ssh};
 use model::Outcome;
 use model::text::escape;
-use ssh_key::{LineEnding, PrivateKey};
+use ssh_key::{LineEnding, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
-use crate::job::{Credentials, Hidden, LoginKey};
+use crate::job::{Credentials, Hidden, LoginKey, PublicHalf};
 
 /// The most bytes of a key file.
 const MAX_KEY: u64 = 32 * 1024;
@@ -54,7 +54,16 @@ impl<K: PartialEq, V: Clone> Once<K, V> {
     }
 }
 
-type ReadKey = Result<LoginKey, Trouble>;
+type ReadKey = Result<Key, Trouble>;
+
+/// What a key file gives.
+#[derive(Debug, Clone)]
+enum Key {
+    /// The private key.
+    Whole(LoginKey),
+    /// The public half only: the private one is not in it, or encrypted and without a passphrase.
+    Half(PublicHalf),
+}
 
 /// Why a key file is of no use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,21 +91,30 @@ impl Wallet {
     /// The credentials of a client, all read.
     pub(crate) fn credentials(&self, ssh: &Ssh) -> Result<Credentials, Outcome> {
         let refuse = |detail: String| Outcome::Credential { detail: escape(&detail) };
-        let keys = ssh
-            .identity_files
-            .iter()
-            .map(|file| self.key(file, ssh.passphrase.as_ref()).map_err(Trouble::text))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(refuse)?;
+        let (mut keys, mut agent_keys) = (Vec::new(), Vec::new());
+        for file in &ssh.identity_files {
+            match self.key(file, ssh.passphrase.as_ref()).map_err(|fault| refuse(fault.text()))? {
+                Key::Whole(key) => keys.push(key),
+                Key::Half(half) => agent_keys.push(half),
+            }
+        }
         let agent = ssh.identity_agent.as_ref().map(|path| {
             path.to_str()
                 .map(str::to_owned)
                 .ok_or_else(|| format!("{}: this path is not UTF-8", path.display()))
         });
-        let agent = agent.transpose().map_err(refuse)?;
+        let mut agent = agent.transpose().map_err(refuse)?;
+        if let Some(half) = agent_keys.first() {
+            agent = agent.or_else(|| self.agent.clone());
+            if agent.is_none() {
+                let needs = "only its public half can be read: give passphrase-file or passphrase-command if it is \
+                             encrypted, or identity-agent, the socket of an agent that holds it";
+                return Err(refuse(format!("{}: {needs}", half.file)));
+            }
+        }
         let password = ssh.password.as_ref().map(|source| self.secret(source).map(Hidden));
         let password = password.transpose().map_err(|fault| refuse(format!("password: {fault}")))?;
-        let credentials = Credentials { keys, agent, password };
+        let credentials = Credentials { keys, agent, agent_keys, password };
         if credentials.is_empty() { self.defaults(ssh).map_err(refuse) } else { Ok(credentials) }
     }
 
@@ -107,12 +125,14 @@ impl Wallet {
         let mut keys = Vec::new();
         for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
             match self.key(&directory.join(name), ssh.passphrase.as_ref()) {
-                Ok(key) => keys.push(key),
+                Ok(Key::Whole(key)) => keys.push(key),
+                Ok(Key::Half(half)) => troubles.push(format!("{}: this key is encrypted", half.file)),
                 Err(Trouble::Absent(_)) => {}
                 Err(Trouble::Unusable(why)) => troubles.push(why),
             }
         }
-        let credentials = Credentials { keys, agent: self.agent.clone(), password: None };
+        let agent = self.agent.clone();
+        let credentials = Credentials { keys, agent, agent_keys: Vec::new(), password: None };
         if credentials.is_empty() {
             troubles.push(format!(
                 "neither password nor key nor agent: give identity-file or password-file, set SSH_AUTH_SOCK, \
@@ -165,25 +185,33 @@ fn read_private(file: &Path) -> Result<Zeroizing<String>, Trouble> {
     if !metadata.is_file() || metadata.len() > MAX_KEY {
         return Err(Trouble::Unusable(format!("{at}: this is no key file")));
     }
-    if metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o077 != 0 {
-        return Err(Trouble::Unusable(format!("{at}: others may read this key: chmod 600 {at}")));
-    }
     let mut text = Zeroizing::new(String::with_capacity(MAX_KEY as usize));
     from.take(MAX_KEY).read_to_string(&mut text).map_err(unusable)?;
+    let open = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o077 != 0;
+    if open && text.contains("PRIVATE KEY") {
+        return Err(Trouble::Unusable(format!("{at}: others may read this key: chmod 600 {at}")));
+    }
     Ok(text)
 }
 
 /// Decrypts a key of OpenSSH's form; leaves the older PEM forms, which only libssh2 reads, as they are.
-fn usable(file: &str, text: &str, passphrase: Option<&Secret>) -> Result<LoginKey, String> {
-    let give = |pem: &str, passphrase: Option<&Secret>| LoginKey {
-        file: file.to_owned(),
-        pem: Hidden(Secret::new(pem.to_owned())),
-        passphrase: passphrase.cloned().map(Hidden),
+fn usable(file: &str, text: &str, passphrase: Option<&Secret>) -> Result<Key, String> {
+    let give = |pem: &str, passphrase: Option<&Secret>| {
+        Key::Whole(LoginKey {
+            file: file.to_owned(),
+            pem: Hidden(Secret::new(pem.to_owned())),
+            passphrase: passphrase.cloned().map(Hidden),
+        })
+    };
+    let half = |key: &PublicKey| {
+        let blob = key.to_bytes().map_err(|error| error.to_string())?;
+        Ok(Key::Half(PublicHalf { file: file.to_owned(), blob }))
     };
     let needs = "this key is encrypted: give passphrase-file or passphrase-command, or use an agent";
     if !text.contains("BEGIN OPENSSH PRIVATE KEY") {
         if !text.contains(" PRIVATE KEY-----") {
-            return Err("this is no private key (a public key ends in .pub and is no use here)".to_owned());
+            let key = PublicKey::from_openssh(text.trim_end());
+            return half(&key.map_err(|_| "this is no key".to_owned())?);
         }
         let encrypted = text.contains("ENCRYPTED");
         if encrypted && passphrase.is_none() {
@@ -196,7 +224,9 @@ fn usable(file: &str, text: &str, passphrase: Option<&Secret>) -> Result<LoginKe
     if !key.is_encrypted() {
         return Ok(give(text, None));
     }
-    let passphrase = passphrase.ok_or(needs)?;
+    let Some(passphrase) = passphrase else {
+        return half(key.public_key());
+    };
     let key =
         key.decrypt(passphrase.reveal()).map_err(|_| "the passphrase does not open this key".to_owned())?;
     let pem = key.to_openssh(LineEnding::LF).map_err(|error| error.to_string())?;
@@ -225,6 +255,10 @@ mod tests {
         }
     }
 
+    fn agent_at(file: &Path, socket: &str) -> Ssh {
+        Ssh { identity_agent: Some(socket.into()), ..ssh(&[file], None) }
+    }
+
     fn keygen(file: &Path, kind: &[&str], passphrase: &str) {
         let made =
             Command::new("ssh-keygen").args(kind).args(["-q", "-N", passphrase, "-f"]).arg(file).status();
@@ -249,10 +283,25 @@ mod tests {
             assert!(!PrivateKey::from_openssh(keys[0].pem.0.reveal()).unwrap().is_encrypted());
             let wrong = refusal(wallet.credentials(&ssh(&[&file], Some("wrong"))));
             assert!(wrong.ends_with("the passphrase does not open this key"), "{wrong}");
-            assert!(
-                refusal(wallet.credentials(&ssh(&[&file], None)))
-                    .contains("is encrypted: give passphrase-file")
-            );
+            let without = refusal(wallet.credentials(&ssh(&[&file], None)));
+            assert!(without.contains("give passphrase-file"), "{without}");
+        }
+    }
+
+    #[test]
+    fn of_a_key_that_only_an_agent_opens_the_public_half_goes_along() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("key");
+        keygen(&file, &["-t", "ed25519"], "secret");
+        let public = directory.path().join("key.pub");
+        let blob = PublicKey::read_openssh_file(&public).unwrap().to_bytes().unwrap();
+        for file in [&file, &public] {
+            let given = Wallet::new(None, None).credentials(&agent_at(file, "/agent")).unwrap();
+            assert_eq!(given.agent.as_deref(), Some("/agent"));
+            assert!(given.keys.is_empty() && given.agent_keys[0].blob == blob, "{given:?}");
+            let users =
+                Wallet::new(None, Some("/users".to_owned())).credentials(&ssh(&[file], None)).unwrap();
+            assert_eq!((users.agent.as_deref(), users.agent_keys.len()), (Some("/users"), 1));
         }
     }
 

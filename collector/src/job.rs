@@ -95,6 +95,8 @@ pub(crate) struct Credentials {
     pub(crate) keys: Vec<LoginKey>,
     /// The socket of an agent; the supervisor puts it into the worker's environment as `SSH_AUTH_SOCK`.
     pub(crate) agent: Option<String>,
+    /// Which of the agent's keys are to be used; all where none is named.
+    pub(crate) agent_keys: Vec<PublicHalf>,
     /// A password.
     pub(crate) password: Option<Hidden>,
 }
@@ -108,6 +110,15 @@ pub(crate) struct LoginKey {
     pub(crate) pem: Hidden,
     /// What libssh2 decrypts it with.
     pub(crate) passphrase: Option<Hidden>,
+}
+
+/// A key whose private half an agent holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PublicHalf {
+    /// Its file, for people.
+    pub(crate) file: String,
+    /// The public key's blob (RFC 4253, 6.6).
+    pub(crate) blob: Vec<u8>,
 }
 
 /// A secret on its way to the worker.
@@ -248,6 +259,7 @@ mod tests {
         let credentials = Credentials {
             keys: vec![],
             agent: None,
+            agent_keys: vec![],
             password: Some(Hidden(Secret::new(password.to_owned()))),
         };
         Job {

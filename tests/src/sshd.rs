@@ -1,7 +1,7 @@
 //! A real sshd on a loopback address and a free port.
 
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -147,7 +147,8 @@ impl Sshd {
     }
 
     fn target(&self, port: u16) -> SocketAddr {
-        format!("{}:{port}", self.address()).parse().expect("an address and a port")
+        let address: IpAddr = self.address().parse().expect("an address");
+        (address, port).into()
     }
 
     /// Starts it again.
@@ -194,7 +195,7 @@ impl Sshd {
             let _ = writeln!(config, "SetEnv HOME={directory}/home");
         }
         for address in &self.addresses {
-            let _ = writeln!(config, "ListenAddress {address}:{port}");
+            let _ = writeln!(config, "ListenAddress [{address}]:{port}");
         }
         for kind in HOST_KEY_KINDS {
             let _ = writeln!(config, "HostKey {directory}/host_{kind}");

@@ -14,6 +14,9 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// The most lines before the server's version (RFC 4253, 4.2).
 const MAX_LINES: usize = 64;
 
+/// The most characters of a list that are shown.
+const MAX_SHOWN: usize = 400;
+
 /// How long a server may take; what it says only improves a message.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -66,13 +69,22 @@ fn parse(packet: &[u8]) -> Option<[Vec<String>; 4]> {
 
 fn compare(ours: &Offer, theirs: &[Vec<String>; 4]) -> Option<String> {
     let ours = [&ours.kex, &ours.host_keys, &ours.ciphers, &ours.macs];
-    let kinds = ["key exchange", "host key", "cipher", "MAC"];
-    let (kind, (ours, theirs)) = kinds
+    let kinds = [
+        ("key exchange", "KexAlgorithms"),
+        ("host key", "HostKeyAlgorithms, HostKey"),
+        ("cipher", "Ciphers"),
+        ("MAC", "MACs"),
+    ];
+    let ((kind, option), (ours, theirs)) = kinds
         .iter()
         .zip(ours.into_iter().zip(theirs))
         .find(|(_, (ours, theirs))| !ours.iter().any(|name| theirs.contains(name)))?;
-    let theirs = escape_to(&theirs.join(","), 80);
-    Some(format!("{kind}: the server offers {theirs}, we offer {}", escape_to(&ours.join(","), 80)))
+    let shown = |list: &[String]| escape_to(&list.join(","), MAX_SHOWN);
+    Some(format!(
+        "{kind}: the server offers {}, we offer {} (sshd_config there: {option})",
+        shown(theirs),
+        shown(ours)
+    ))
 }
 
 #[cfg(test)]
@@ -101,11 +113,13 @@ mod tests {
         assert_eq!(said(&["k2,k9", "h1", "c1", "c1", "m1", "m1"]), None);
         assert_eq!(
             said(&["k2", "h1", "3des-cbc,c9", "c1", "m9", "m9"]).as_deref(),
-            Some("cipher: the server offers 3des-cbc,c9, we offer c1")
+            Some("cipher: the server offers 3des-cbc,c9, we offer c1 (sshd_config there: Ciphers)")
         );
         assert_eq!(
             said(&["k\x1b", "h1", "c1", "c1", "m1", "m1"]).as_deref(),
-            Some("key exchange: the server offers k\\u{1b}, we offer k1,k2")
+            Some(
+                "key exchange: the server offers k\\u{1b}, we offer k1,k2 (sshd_config there: KexAlgorithms)"
+            )
         );
     }
 

@@ -4,6 +4,7 @@
 mod kexinit;
 mod local;
 mod login;
+mod prompts;
 mod records;
 mod script;
 mod ssh;
