@@ -3,7 +3,7 @@
 
 use tests::child;
 use tests::site::{Collection, Site};
-use tests::sshd::Sshd;
+use tests::sshd::{Sshd, make_key};
 
 /// A site with one client of one server, whose keys nobody knows yet.
 fn site() -> (Site, Sshd) {
@@ -154,5 +154,62 @@ fn a_revoked_key_is_refused_whatever_else_says_yes() {
     let (site, sshd) = site();
     let (name, key) = (sshd.known_as(), sshd.host_key("ed25519"));
     site.write_known_hosts(&format!("{name} {key}\n@revoked * {key}\n"));
+    refused_before_login(&site.collect(), &sshd, "host-key-changed");
+}
+
+/// A server with a certificate by `ca` of the site, and the line that makes this the authority for it.
+fn certified(arguments: &[&str]) -> (Site, Sshd, String) {
+    let (site, mut sshd) = site();
+    make_key(&site.path("ca"), "ed25519", "");
+    sshd.certify(&site.path("ca"), arguments);
+    let ca = std::fs::read_to_string(site.path("ca.pub")).unwrap();
+    let line = format!("@cert-authority [127.0.0.*]:{} {ca}", sshd.port());
+    (site, sshd, line)
+}
+
+#[test]
+fn a_certificate_of_a_known_authority_is_as_good_as_the_key() {
+    let (site, sshd, authority) = certified(&["-n", "other,127.0.0.1", "-V", "-1h:+1h"]);
+    site.write_known_hosts(&authority);
+    let run = site.collector(&["trust", "web1", "--yes"]).expect(0);
+    assert!(run.stdout.contains("certified by the authority at"), "{}", run.stdout);
+    site.collect().expect_all();
+    assert!(!site.path("state/known_hosts").exists(), "there was nothing to write down");
+
+    // The plain key, as before there was a certificate.
+    site.write_known_hosts(&format!("{} {}\n", sshd.known_as(), sshd.host_key("ed25519")));
+    site.collect().expect_all();
+}
+
+#[test]
+fn a_certificate_that_does_not_hold_ends_it_before_any_login() {
+    for (arguments, why) in [
+        (&["-n", "127.0.0.1", "-V", "-2h:-1h"][..], "expired"),
+        (&["-n", "127.0.0.1"], "has no end"),
+        (&["-n", "web1.example", "-V", "-1h:+1h"], "is for web1.example, not for 127.0.0.1"),
+    ] {
+        let (site, sshd, authority) = certified(arguments);
+        site.write_known_hosts(&authority);
+        let collection = site.collect();
+        refused_before_login(&collection, &sshd, "host-key-unknown");
+        assert!(collection.only().message.contains(why), "{collection:#?}");
+        // Where the key itself is known, its certificate does not matter.
+        site.write_known_hosts(&format!("{authority}{} {}\n", sshd.known_as(), sshd.host_key("ed25519")));
+        site.collect().expect_all();
+    }
+}
+
+#[test]
+fn a_certificate_of_another_authority_or_of_a_revoked_key_is_refused() {
+    let (site, sshd, authority) = certified(&["-n", "127.0.0.1", "-V", "-1h:+1h"]);
+    site.write_known_hosts(&authority.replace(
+        authority.split_whitespace().nth(3).unwrap(),
+        sshd.host_key("ed25519").split_whitespace().nth(1).unwrap(),
+    ));
+    let collection = site.collect();
+    refused_before_login(&collection, &sshd, "host-key-unknown");
+    assert!(collection.only().message.contains("another authority"), "{collection:#?}");
+
+    site.write_known_hosts(&format!("{authority}@revoked * {}\n", sshd.host_key("ed25519")));
     refused_before_login(&site.collect(), &sshd, "host-key-changed");
 }

@@ -71,6 +71,41 @@ fn a_server_that_takes_no_password_says_what_it_takes() {
     assert!(collection.only().message.contains("publickey"), "{collection:#?}");
 }
 
+/// A server that asks questions by PAM instead of taking a password.
+const INTERACTIVE: &str = "UsePAM yes\nPasswordAuthentication no\nKbdInteractiveAuthentication yes";
+
+#[test]
+fn a_password_answers_a_server_that_asks_for_it() {
+    let (site, account) = (Site::new(), Account::create());
+    let sshd = Sshd::for_accounts(INTERACTIVE);
+    site.know(&sshd);
+    site.configure(&client(&site, &sshd, &account, &inline(&account.password)));
+    site.collect().expect_all();
+    assert!(sshd.log().contains("Accepted keyboard-interactive/pam for"), "{}", sshd.log());
+}
+
+#[test]
+fn a_key_and_then_a_password_log_in() {
+    for (options, method) in [
+        ("AuthenticationMethods publickey,password", "password"),
+        (
+            &format!("{INTERACTIVE}\nAuthenticationMethods publickey,keyboard-interactive"),
+            "keyboard-interactive/pam",
+        ),
+    ] {
+        let (site, account) = (Site::new(), Account::create());
+        let sshd = Sshd::for_accounts(options);
+        site.know(&sshd);
+        let key = format!("identity-file=\"{}\"", sshd.login_key().display());
+        site.configure(&client(&site, &sshd, &account, &key));
+        let alone = site.collect();
+        assert_eq!(alone.only().outcome, "auth-refused", "{alone:#?}");
+        site.configure(&client(&site, &sshd, &account, &format!("{key} {}", inline(&account.password))));
+        site.collect().expect_all();
+        assert!(sshd.log().contains(&format!("Accepted {method} for")), "{}", sshd.log());
+    }
+}
+
 #[test]
 fn a_wrong_password_is_tried_once_and_shown_nowhere() {
     let (site, sshd, account) = setting();

@@ -126,3 +126,12 @@ fn what_the_two_sides_do_not_share_is_named() {
         }
     }
 }
+
+#[test]
+fn a_client_behind_a_proxy_is_not_dialled_directly() {
+    for proxy in ["proxy-jump=\"gate.example\"", "proxy-command=\"nc %h %p\""] {
+        let (site, sshd) = site_with("", proxy);
+        assert!(refused(&site, "refused").contains("proxy-jump"));
+        assert_eq!(sshd.accepted(), 0);
+    }
+}

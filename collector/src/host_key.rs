@@ -5,7 +5,10 @@ use model::Outcome;
 use serde::{Deserialize, Serialize};
 use ssh_key::{Fingerprint, PublicKey};
 
-use crate::known_hosts::KnownHosts;
+use crate::known_hosts::{KnownHosts, Says};
+
+/// How the names of certificate types end (OpenSSH's PROTOCOL.certkeys).
+pub(crate) const CERTIFICATE: &str = "-cert-v01@openssh.com";
 
 /// Everything that is written down about one server's key.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +19,8 @@ pub(crate) struct Expected {
     pub(crate) fingerprints: Vec<([u8; 32], String)>,
     /// Keys that must not be used, and where that stands.
     pub(crate) revoked: Vec<(Vec<u8>, String)>,
+    /// Keys whose host certificates hold, and where they stand.
+    pub(crate) authorities: Vec<(Vec<u8>, String)>,
 }
 
 /// What is to be thought of an offered key.
@@ -49,8 +54,12 @@ impl Expected {
         }
         let lines: Vec<_> = files.flat_map(|file| file.of(address, port)).collect();
         for line in lines {
-            let list = if line.revoked { &mut expected.revoked } else { &mut expected.keys };
-            if line.revoked || pins.is_empty() {
+            let list = match line.says {
+                Says::Known => &mut expected.keys,
+                Says::Revoked => &mut expected.revoked,
+                Says::Authority => &mut expected.authorities,
+            };
+            if line.says == Says::Revoked || pins.is_empty() {
                 list.push((line.key.to_vec(), line.source.to_owned()));
             }
         }
@@ -125,15 +134,25 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// The host key algorithms to ask for, of those that the library can do: what is written down comes first, since a
-/// server shows one key only; none that signs by SHA-1, no DSA, no certificates, and none of `not`.
+/// server shows one key only; then certificates, where an authority is known; none that signs by SHA-1, no DSA, and none
+/// of `not`.
 pub(crate) fn algorithms(supported: &[&str], expected: &Expected, not: &[String]) -> Vec<String> {
     let known = expected.types();
+    let rank = |name: &str| match (name.contains("-cert-"), known.contains(&key_type(name))) {
+        (_, true) => 0,
+        (true, _) => 1,
+        _ => 2,
+    };
     let allowed = supported
         .iter()
-        .filter(|name| !name.contains("-cert-") && !["ssh-rsa", "ssh-dss"].contains(name))
+        .filter(|name| {
+            !["ssh-rsa", "ssh-dss"].iter().any(|old| name.strip_suffix(CERTIFICATE).unwrap_or(name) == *old)
+        })
+        .filter(|name| !name.contains("-cert-") || !expected.authorities.is_empty())
         .filter(|name| !not.iter().any(|not| not == key_type(name)));
-    let (first, rest): (Vec<&str>, Vec<&str>) = allowed.partition(|name| known.contains(&key_type(name)));
-    first.into_iter().chain(rest).map(str::to_owned).collect()
+    let mut names: Vec<String> = allowed.map(|name| (*name).to_owned()).collect();
+    names.sort_by_key(|name| rank(name));
+    names
 }
 
 /// The type of key that signs by `algorithm` (RFC 8332: the RSA ones share it).
@@ -152,7 +171,7 @@ mod tests {
     fn expected(keys: &[&[u8]], revoked: &[&[u8]]) -> Expected {
         let place =
             |list: &[&[u8]], name: &str| list.iter().map(|key| (key.to_vec(), name.to_owned())).collect();
-        Expected { keys: place(keys, "kh:1"), fingerprints: vec![], revoked: place(revoked, "kh:2") }
+        Expected { keys: place(keys, "kh:1"), revoked: place(revoked, "kh:2"), ..Expected::default() }
     }
 
     #[test]
@@ -214,6 +233,10 @@ mod tests {
             algorithms(&supported, &rsa, &[]),
             ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519", "ecdsa-sha2-nistp256"]
         );
+        let cert = "ssh-ed25519-cert-v01@openssh.com";
+        let authority = Expected { authorities: vec![(vec![], "kh:1".to_owned())], ..rsa };
+        let supported_too = [&supported[..], &[cert]].concat();
+        assert_eq!(algorithms(&supported_too, &authority, &[])[..3], ["rsa-sha2-512", "rsa-sha2-256", cert]);
         assert_eq!(
             algorithms(&supported, &Expected::default(), &["ssh-rsa".to_owned()]),
             ["ssh-ed25519", "ecdsa-sha2-nistp256"]

@@ -30,9 +30,20 @@ pub(crate) struct KnownHosts {
 struct Line {
     /// `file:line`
     source: String,
-    revoked: bool,
+    says: Says,
     names: HostPatterns,
     key: Vec<u8>,
+}
+
+/// What a line says of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// It is the host's.
+    Known,
+    /// It must not be used (`@revoked`).
+    Revoked,
+    /// What it certifies is the host's (`@cert-authority`).
+    Authority,
 }
 
 /// A line that is about the host in question.
@@ -40,8 +51,8 @@ struct Line {
 pub(crate) struct Known<'a> {
     /// `file:line`
     pub(crate) source: &'a str,
-    /// Whether it forbids the key.
-    pub(crate) revoked: bool,
+    /// What it says of the key.
+    pub(crate) says: Says,
     /// The key's blob (RFC 4253, 6.6).
     pub(crate) key: &'a [u8],
 }
@@ -94,16 +105,16 @@ impl KnownHosts {
         found.dedup();
         found.into_iter().map(|at| &self.lines[at]).map(|line| Known {
             source: &line.source,
-            revoked: line.revoked,
+            says: line.says,
             key: &line.key,
         })
     }
 }
 
 impl Line {
-    /// Nothing for blank lines, comments, and certificate authorities, which this version does not use.
+    /// Nothing for blank lines and comments.
     fn parse(line: &str, source: &str) -> Result<Option<Self>, String> {
-        if line.is_empty() || line.starts_with('#') || line.starts_with("@cert-authority") {
+        if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
         let entry: Entry = line
@@ -114,7 +125,11 @@ impl Line {
             .map_err(|error| format!("{error}"))?;
         Ok(Some(Self {
             source: source.to_owned(),
-            revoked: entry.marker() == Some(&Marker::Revoked),
+            says: match entry.marker() {
+                None => Says::Known,
+                Some(Marker::Revoked) => Says::Revoked,
+                Some(Marker::CertAuthority) => Says::Authority,
+            },
             names: entry.host_patterns().clone(),
             key: entry.public_key().to_bytes().map_err(|error| error.to_string())?,
         }))
@@ -288,8 +303,8 @@ mod tests {
             "# comment\n\nweb1 ssh-ed25519 !!!\n@revoked web1 {ED}\n@cert-authority * {ED}\nweb1\t{ED}\n@what web1 {ED}\n"
         );
         let (known, warnings) = parse(&text);
-        let lines: Vec<_> = known.of("web1", 22).map(|line| (line.source, line.revoked)).collect();
-        assert_eq!(lines, [("kh:4", true), ("kh:6", false)]);
+        let lines: Vec<_> = known.of("web1", 22).map(|line| (line.source, line.says)).collect();
+        assert_eq!(lines, [("kh:4", Says::Revoked), ("kh:5", Says::Authority), ("kh:6", Says::Known)]);
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].starts_with("kh:3: ") && warnings[1].starts_with("kh:7: "), "{warnings:?}");
     }

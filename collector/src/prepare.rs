@@ -61,6 +61,18 @@ fn read(file: &Path) -> KnownHosts {
     })
 }
 
+/// Refuses what would need a proxy: the same address, dialled from here, may be another machine.
+fn direct(ssh: &Ssh) -> Result<(), Outcome> {
+    match ssh.proxy {
+        None => Ok(()),
+        Some(_) => Err(Outcome::Refused {
+            detail:
+                "this version does not connect through proxy-jump or proxy-command yet; nothing was dialled"
+                    .to_owned(),
+        }),
+    }
+}
+
 impl Preparer {
     pub(crate) fn new(wallet: Wallet, hosts: Hosts) -> Self {
         Self { wallet, hosts, supervisor: rustix::process::getpid().as_raw_nonzero().get() }
@@ -78,6 +90,7 @@ impl Preparer {
         let way = match &client.connection {
             Connection::Local => Way::Local,
             Connection::Ssh(ssh) => {
+                direct(ssh)?;
                 let credentials = self.wallet.credentials(ssh)?;
                 self.ssh(client, ssh, credentials)
             }
@@ -101,9 +114,10 @@ impl Preparer {
     }
 
     /// The job of seeing `client`'s host key. It needs no credential, so it gets none.
-    pub(crate) fn host_key(&self, client: &Client, ssh: &Ssh) -> Job {
+    pub(crate) fn host_key(&self, client: &Client, ssh: &Ssh) -> Result<Job, Outcome> {
+        direct(ssh)?;
         let way = self.ssh(client, ssh, Credentials::default());
-        Job { supervisor: self.supervisor, name: client.name.clone(), way, task: Task::HostKey }
+        Ok(Job { supervisor: self.supervisor, name: client.name.clone(), way, task: Task::HostKey })
     }
 
     fn ssh(&self, client: &Client, ssh: &Ssh, credentials: Credentials) -> Way {

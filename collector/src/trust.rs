@@ -4,13 +4,15 @@
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use config::{Client, Connection, Ssh};
 use model::Outcome;
 use ssh_key::PublicKey;
 
 use crate::credential::Wallet;
-use crate::finished::Finished;
+use crate::finished::{Finished, Step};
+use crate::found::Found;
 use crate::host_key::{self, Verdict};
 use crate::known_hosts;
 use crate::prepare::{Hosts, Preparer};
@@ -51,7 +53,7 @@ pub(crate) fn see(clients: &[&Client], slots: usize, hosts: Hosts) -> Seen {
     let preparer = Preparer::new(Wallet::new(None, None), hosts);
     let prepare = |index: usize| {
         let (client, ssh) = servers[index];
-        Ok(preparer.host_key(client, ssh))
+        preparer.host_key(client, ssh)
     };
     let mut finished = All(Vec::new());
     let Ok(()) = supervise(&visits, &random::shuffled(visits.len()), slots, None, &prepare, &mut finished);
@@ -61,12 +63,23 @@ pub(crate) fn see(clients: &[&Client], slots: usize, hosts: Hosts) -> Seen {
     for finished in finished.0 {
         let (client, ssh) = servers[finished.index];
         let line = match finished.host_key {
-            Some(key) => seen.judge(client, ssh, &expected[finished.index].judge(&key), &key),
+            Some(key) => match known_from(&finished.steps) {
+                Some(source) => format!("{} (known already: {source})", host_key::shown(&key)),
+                None => seen.judge(client, ssh, &expected[finished.index].judge(&key), &key),
+            },
             None => seen.fail(client, &finished.outcome),
         };
         seen.lines.push(format!("{} {line}", client.name));
     }
     seen
+}
+
+/// Where the worker found the key, or the authority that certifies it.
+fn known_from(steps: &[(Duration, Step)]) -> Option<&str> {
+    steps.iter().find_map(|(_, step)| match step {
+        Step::Found(Found::HostKey { source, .. }) => Some(source.as_str()),
+        _ => None,
+    })
 }
 
 impl Seen {

@@ -128,6 +128,18 @@ impl Sshd {
         self.start_process();
     }
 
+    /// Starts again on the same port with a host certificate for its Ed25519 key, signed by the private key `ca`.
+    /// `arguments` are further ones of `ssh-keygen -s`, such as `-n` and the names.
+    pub fn certify(&mut self, ca: &Path, arguments: &[&str]) {
+        self.stop();
+        let path = |name: &str| self.directory.path().join(name).display().to_string();
+        let ca = ca.display().to_string();
+        let sign = ["-q", "-s", &ca, "-I", "test", "-h"];
+        child::output("ssh-keygen", &[&sign[..], arguments, &[&path("host_ed25519.pub")]].concat());
+        let _ = write!(self.options, "\nHostCertificate {}\n", path("host_ed25519-cert.pub"));
+        self.start_process();
+    }
+
     /// What it logged (LogLevel VERBOSE).
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()

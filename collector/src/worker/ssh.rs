@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::mem;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use model::text::escape;
 use model::{Outcome, Phase};
@@ -13,6 +13,7 @@ use ssh2::{Channel, DisconnectCode, ErrorCode, MethodType, Session};
 use super::Link;
 use super::kexinit;
 use super::transport::{Hear, Transport};
+use crate::certificate::{self, Shown};
 use crate::found::Found;
 use crate::host_key::{self, Expected, Verdict};
 
@@ -41,27 +42,47 @@ pub(super) fn connect(
     expected: &Expected,
     link: &mut Link,
 ) -> Result<Verified, Outcome> {
-    let (session, key) = meet(address, port, expected, link)?;
-    let verdict = expected.judge(&key);
-    match (verdict.refusal(&key), verdict) {
-        (None, Verdict::Match(source)) => {
-            link.found(Found::HostKey { shown: host_key::shown(&key), source: source.to_owned() });
-            Ok(Verified(session))
+    let (session, blob) = meet(address, port, expected, link)?;
+    let shown = certificate::examine(blob, address, expected, SystemTime::now());
+    let source = accept(&shown, expected)?;
+    link.found(Found::HostKey { shown: host_key::shown(&shown.key), source });
+    Ok(Verified(session))
+}
+
+/// Where it stands that this is the server's key; of a certificate that does not hold, why.
+fn accept(shown: &Shown, expected: &Expected) -> Result<String, Outcome> {
+    let verdict = expected.judge(&shown.key);
+    match (verdict, &shown.certified) {
+        (Verdict::Match(source), _) => Ok(source.to_owned()),
+        (Verdict::Unknown | Verdict::Changed(_), Some(Ok(source))) => Ok(source.clone()),
+        (verdict, certified) => {
+            let mut refusal = verdict.refusal(&shown.key).unwrap_or(Outcome::NotReached);
+            if let (
+                Outcome::HostKeyUnknown { offered } | Outcome::HostKeyChanged { offered, .. },
+                Some(Err(why)),
+            ) = (&mut refusal, certified)
+            {
+                *offered = format!("{offered}; {why}");
+            }
+            Err(refusal)
         }
-        (refusal, _) => Err(refusal.unwrap_or(Outcome::NotReached)),
     }
 }
 
-/// The server's host key, whatever it is.
+/// The server's host key, whatever it is; of a certificate, the certified one.
 pub(super) fn host_key(
     address: &str,
     port: u16,
     expected: &Expected,
     link: &mut Link,
 ) -> Result<Vec<u8>, Outcome> {
-    let (session, key) = meet(address, port, expected, link)?;
+    let (session, blob) = meet(address, port, expected, link)?;
     let _ = session.disconnect(Some(DisconnectCode::ByApplication), "that was all", None);
-    Ok(key)
+    let shown = certificate::examine(blob, address, expected, SystemTime::now());
+    if let Ok(source) = accept(&shown, expected) {
+        link.found(Found::HostKey { shown: host_key::shown(&shown.key), source });
+    }
+    Ok(shown.key)
 }
 
 /// A session with the server, and the host key that it showed. A server shows one key only; where a pin is a
