@@ -45,7 +45,7 @@ pub(crate) enum Way {
         /// Login name.
         username: String,
         /// Which host keys to expect.
-        expected: Expected,
+        expected: Box<Expected>,
         /// What to log in with.
         credentials: Credentials,
     },
@@ -269,7 +269,7 @@ mod tests {
                 address: "::1".to_owned(),
                 port: 22,
                 username: "ops".to_owned(),
-                expected: Expected::default(),
+                expected: Box::default(),
                 credentials,
             },
             task: Task::Collect {

@@ -125,7 +125,7 @@ impl Preparer {
             address: ssh.address.clone(),
             port: ssh.port,
             username: ssh.username.clone(),
-            expected: self.hosts.expected(client, ssh),
+            expected: Box::new(self.hosts.expected(client, ssh)),
             credentials,
         }
     }
