@@ -165,8 +165,8 @@ struct Written<'e, 'a> {
 }
 
 /// Reads an `<alert>`; `None` where it is wrong.
-pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>, unbalanced: bool) -> Option<AlertPart> {
-    reading.holds_nothing(element, unbalanced);
+pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>) -> Option<AlertPart> {
+    reading.holds_nothing(element);
     let mut metric = None;
     let mut written = Written::default();
     for attribute in grammar::known(&mut reading.sink, element) {
@@ -202,8 +202,8 @@ pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>, unbalanced:
         threshold: threshold.filter(|_| !written.disabled),
         mail: written.mail,
         note: written.note,
-        source: reading.sink.source.mark(element.tag.start),
-        text: one_line(&reading.sink.source.text[element.tag.start..element.tag.end]),
+        source: reading.mark(element.tag),
+        text: one_line(&reading.sink.sources.get(element.tag.file).text[element.tag.start..element.tag.end]),
     })
 }
 

@@ -160,13 +160,12 @@ impl ClientPart {
     /// Takes in another entry of the same client. What one of the two lacks, the other gives; alerts and groups add up,
     /// and each alert tells the receivers of its own entry.
     pub(crate) fn merge(&mut self, mut other: Self, reading: &mut Reading<'_>) {
-        let line = reading.sink.source.line(self.at.start);
         macro_rules! merge {
             ($field:ident, $name:literal) => {
                 match (&self.$field, &other.$field) {
                     (Some(mine), Some(theirs)) if mine.value != theirs.value => {
-                        let wrong =
-                            Wrong::new(format!("the same client has another `{}` in line {line}", $name));
+                        let line = reading.line(self.at, theirs.span);
+                        let wrong = Wrong::new(format!("the same client has another `{}` in {line}", $name));
                         let help = "keep one of the two, or give one of the clients a name of its own";
                         reading.report(theirs.span, wrong.help(help));
                     }
@@ -251,14 +250,14 @@ impl ClientPart {
 }
 
 /// Reads a `<client>` or the `<defaults>`.
-pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>, unbalanced: bool) -> ClientPart {
+pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>) -> ClientPart {
     let mut part = ClientPart::empty(element.at);
     for attribute in grammar::known(&mut reading.sink, element) {
         read_attribute(reading, attribute, &mut part);
     }
     for child in &element.children {
-        if grammar::admits(&mut reading.sink, element, child, unbalanced) {
-            part.alerts.extend(alert::read(reading, child, unbalanced));
+        if grammar::admits(&mut reading.sink, element, child) {
+            part.alerts.extend(alert::read(reading, child));
         }
     }
     alert::bound(reading, element.at, &mut part.alerts);

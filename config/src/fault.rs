@@ -1,9 +1,10 @@
 //! What is wrong with a file, said so that it can be put right.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-use crate::source::{Excerpt, Source, Span};
+use crate::source::{Excerpt, FileId, Sources, Span};
 
 /// So many faults are kept; of the rest only the number.
 const KEPT: usize = 200;
@@ -59,7 +60,7 @@ impl Fault {
         Self { file: file.display().to_string(), place: None, wrong }
     }
 
-    /// Its line, counted from 1; `None` for a fault of the whole file.
+    /// The line of its file, counted from 1; `None` for a fault of the whole file.
     pub fn line(&self) -> Option<usize> {
         self.place.as_ref().map(|(line, ..)| *line)
     }
@@ -90,7 +91,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Every fault of a file, in the order of the file. Its text ends with a line that counts them.
+/// Every fault of all files, in their order. Its text ends with a line that counts them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults {
     kept: Vec<Fault>,
@@ -129,16 +130,17 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// Where the readers of one file put what they find wrong.
+/// Where the readers of the files put what they find wrong.
 pub(crate) struct Sink<'a> {
-    pub(crate) source: &'a Source<'a>,
+    pub(crate) sources: &'a Sources,
     kept: Vec<(Span, Wrong)>,
     count: usize,
+    unbalanced: BTreeSet<FileId>,
 }
 
 impl<'a> Sink<'a> {
-    pub(crate) fn new(source: &'a Source<'a>) -> Self {
-        Self { source, kept: Vec::new(), count: 0 }
+    pub(crate) fn new(sources: &'a Sources) -> Self {
+        Self { sources, kept: Vec::new(), count: 0, unbalanced: BTreeSet::new() }
     }
 
     /// Notes what is wrong at `span`.
@@ -149,23 +151,35 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// Notes that end tags are missing in `file` or stand in the wrong place, so that its elements may hold what they
+    /// should not: that is a consequence, and not reported again.
+    pub(crate) fn unbalance(&mut self, file: FileId) {
+        self.unbalanced.insert(file);
+    }
+
+    /// Whether the elements of `file` may hold what they should not.
+    pub(crate) fn is_unbalanced(&self, file: FileId) -> bool {
+        self.unbalanced.contains(&file)
+    }
+
     /// Whether what is reported from now on is counted only: then what takes long to find out need not be.
     pub(crate) fn is_full(&self) -> bool {
         self.kept.len() >= KEPT
     }
 
-    /// Whether nothing is wrong so far.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
+    /// How much is wrong so far.
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
-    /// What was found, in the order of the file; `None` where nothing is wrong.
+    /// What was found, in the order of the files; `None` where nothing is wrong.
     pub(crate) fn finish(mut self) -> Option<Faults> {
-        self.kept.sort_by_key(|(span, _)| span.start);
+        self.kept.sort_by_key(|(span, _)| (span.file, span.start));
         let fault = |(span, wrong): (Span, Wrong)| {
-            let (line, column) = self.source.place(span.start);
-            let place = Some((line, column, self.source.excerpt(span)));
-            Fault { file: self.source.name.clone(), place, wrong }
+            let source = self.sources.get(span.file);
+            let (line, column) = source.place(span.start);
+            let place = Some((line, column, source.excerpt(span)));
+            Fault { file: source.path.display().to_string(), place, wrong }
         };
         let kept: Vec<_> = self.kept.into_iter().map(fault).collect();
         (self.count > 0).then_some(Faults { kept, count: self.count })

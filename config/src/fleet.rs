@@ -17,7 +17,7 @@ use crate::template::{SHIPPED, Templates};
 use crate::tree::Element;
 use crate::value::quoted;
 
-/// A file has at most so many clients.
+/// There are at most so many clients in all files together.
 const CLIENTS: usize = 100_000;
 
 /// What makes two entries without names one client.
@@ -49,17 +49,16 @@ pub(crate) struct Fleet {
 /// Reads every `<client>`, lets it inherit and gives it its name.
 pub(crate) fn read(
     reading: &mut Reading<'_>,
-    elements: &[&Element<'_>],
+    elements: &[Element<'_>],
     defaults: Option<&ClientPart>,
-    unbalanced: bool,
 ) -> Fleet {
     let mut fleet = Fleet::default();
     if let Some(extra) = elements.get(CLIENTS) {
-        let wrong = Wrong::new(format!("the file has more than {CLIENTS} clients"));
+        let wrong = Wrong::new(format!("there are more than {CLIENTS} clients"));
         reading.report(extra.at, wrong.help("split the fleet over several hosts that collect"));
     }
     for element in elements.iter().take(CLIENTS) {
-        let mut part = client::read(reading, element, unbalanced);
+        let mut part = client::read(reading, element);
         if let Some(defaults) = defaults {
             part.inherit(defaults);
         }
@@ -130,9 +129,9 @@ impl Fleet {
             self.names.insert(folded, self.parts.len());
             return;
         };
-        let line = reading.sink.source.line(self.parts[first].1.at.start);
-        let wrong = Wrong::new(format!("the client in line {line} is called \"{name}\" too"));
         let span = part.name.as_ref().map_or(part.at, |name| name.span);
+        let line = reading.line(self.parts[first].1.at, span);
+        let wrong = Wrong::new(format!("the client in {line} is called \"{name}\" too"));
         reading.report(span, wrong.help("give one of the two another name"));
     }
 

@@ -9,15 +9,18 @@ use crate::tree::{Attribute, Element};
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
-    /// The elements that may hold it; of a planned one, that will.
+    /// The elements that may hold it.
     pub(crate) parents: &'static [&'static str],
     /// What this version reads.
     pub(crate) attributes: &'static [&'static str],
     /// What a later version will read.
     pub(crate) planned: &'static [&'static str],
-    /// Whether this version reads the element at all.
-    pub(crate) supported: bool,
+    /// Whether an included file may hold it too.
+    pub(crate) in_included: bool,
 }
+
+/// How an XML editor finds the schema (XML Schema Part 1, 2.6.3); they mean nothing here.
+pub(crate) const EDITOR: &[&str] = &["xmlns:xsi", "xsi:noNamespaceSchemaLocation"];
 
 const DEFAULTS: &[&str] = &[
     "port",
@@ -78,20 +81,20 @@ const CLIENT: &[&str] = &[
 
 /// Every element, in the order of docs/config.md.
 pub(crate) const KINDS: &[Kind] = &[
-    Kind { name: "config", parents: &[], attributes: &[], planned: &[], supported: true },
+    Kind { name: "config", parents: &[], attributes: EDITOR, planned: &[], in_included: true },
     Kind {
         name: "storage",
         parents: &["config"],
         attributes: &["url", "keep-raw", "keep-history"],
         planned: &["password-file"],
-        supported: true,
+        in_included: false,
     },
     Kind {
         name: "schedule",
         parents: &["config"],
         attributes: &["collector-every", "alerter-every"],
         planned: &[],
-        supported: true,
+        in_included: false,
     },
     Kind {
         name: "mail",
@@ -109,19 +112,22 @@ pub(crate) const KINDS: &[Kind] = &[
             "ca-file",
             "path",
             "admin",
+            "text-only",
+            "repeat",
+            "max-per-hour",
         ],
-        planned: &["text-only", "repeat", "max-per-hour"],
-        supported: true,
+        planned: &[],
+        in_included: false,
     },
-    Kind { name: "defaults", parents: &["config"], attributes: DEFAULTS, planned: &[], supported: true },
+    Kind { name: "defaults", parents: &["config"], attributes: DEFAULTS, planned: &[], in_included: false },
     Kind {
         name: "template",
         parents: &["config"],
         attributes: &["name", "extends"],
         planned: &[],
-        supported: true,
+        in_included: true,
     },
-    Kind { name: "client", parents: &["config"], attributes: CLIENT, planned: &[], supported: true },
+    Kind { name: "client", parents: &["config"], attributes: CLIENT, planned: &[], in_included: true },
     Kind {
         name: "alert",
         parents: &["defaults", "template", "client"],
@@ -142,29 +148,29 @@ pub(crate) const KINDS: &[Kind] = &[
             "mute",
             "within",
         ],
-        supported: true,
+        in_included: true,
     },
-    Kind { name: "include", parents: &["config"], attributes: &[], planned: &["file"], supported: false },
+    Kind { name: "include", parents: &["config"], attributes: &["file"], planned: &[], in_included: true },
     Kind {
         name: "heartbeat",
         parents: &["config"],
-        attributes: &[],
-        planned: &["collector-url", "alerter-url"],
-        supported: false,
+        attributes: &["collector-url", "alerter-url"],
+        planned: &[],
+        in_included: false,
     },
     Kind {
         name: "receiver",
         parents: &["config"],
-        attributes: &[],
-        planned: &["mail", "time-zone", "min-severity", "repeat", "max-per-hour", "text-only"],
-        supported: false,
+        attributes: &["mail", "time-zone", "min-severity", "repeat", "max-per-hour", "text-only"],
+        planned: &[],
+        in_included: true,
     },
     Kind {
         name: "window",
         parents: &["config"],
-        attributes: &[],
-        planned: &["name", "daily", "days", "from", "until", "time-zone"],
-        supported: false,
+        attributes: &["name", "daily", "days", "from", "until", "time-zone"],
+        planned: &[],
+        in_included: true,
     },
 ];
 
@@ -176,6 +182,16 @@ pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
 }
 
+/// Whether the root may hold elements of that name.
+pub(crate) fn is_of_root(name: &str) -> bool {
+    kind(name).is_some_and(|kind| kind.parents.contains(&"config"))
+}
+
+/// Whether an included file may hold elements of that name.
+pub(crate) fn is_in_included(name: &str) -> bool {
+    kind(name).is_some_and(|kind| kind.in_included)
+}
+
 /// What is said of everything that a later version will know.
 pub(crate) fn unsupported(what: &str) -> Wrong {
     Wrong::new(format!("{what} is not supported by this version yet"))
@@ -184,15 +200,10 @@ pub(crate) fn unsupported(what: &str) -> Wrong {
 
 /// Whether `element` may stand in `parent`; reports it where not. Where end tags are missing, a known element in the
 /// wrong place is a consequence of that, and not reported.
-pub(crate) fn admits(
-    sink: &mut Sink<'_>,
-    parent: &Element<'_>,
-    element: &Element<'_>,
-    unbalanced: bool,
-) -> bool {
+pub(crate) fn admits(sink: &mut Sink<'_>, parent: &Element<'_>, element: &Element<'_>) -> bool {
     let name = element.name;
     let Some(known) = kind(name) else {
-        let here = KINDS.iter().filter(|kind| kind.supported && kind.parents.contains(&parent.name));
+        let here = KINDS.iter().filter(|kind| kind.parents.contains(&parent.name));
         let here: Vec<_> = here.map(|kind| kind.name).collect();
         let near = nearest(name, here.iter().copied()).map(|near| format!("did you mean <{near}>?"));
         let wrong = Wrong::new(format!("<{name}> is not known in <{}>", parent.name)).maybe_help(near);
@@ -201,14 +212,10 @@ pub(crate) fn admits(
         sink.report(element.at, wrong.expected(expected));
         return false;
     };
-    if !known.supported {
-        sink.report(element.at, unsupported(&format!("<{name}>")));
-        return false;
-    }
     if known.parents.contains(&parent.name) {
         return true;
     }
-    if !unbalanced {
+    if !sink.is_unbalanced(element.at.file) {
         let wrong = Wrong::new(format!("<{name}> cannot stand in <{}>", parent.name));
         let places: Vec<_> = known.parents.iter().map(|parent| format!("<{parent}>")).collect();
         let help = if places.is_empty() {

@@ -1,7 +1,7 @@
 //! config.xml, parsed into [`Settings`], every fault at once.
 //!
-//! In stages: bytes -> text -> a tree whose parts know their places (`tree`) -> what each element says (`client`,
-//! `alert`, `mail`, `storage`, `template`) -> settings, inherited and resolved (`fleet`, `file`). Each stage goes on
+//! In stages: bytes -> text -> trees whose parts know their places (`tree`, `include`) -> what each element says (`client`,
+//! `alert`, `mail`, ...) -> settings, inherited and resolved (`fleet`, `proxy`, `parent`, `file`). Each stage goes on
 //! behind a fault as far as that makes sense, so that one pass tells them all.
 
 mod alert;
@@ -9,15 +9,20 @@ mod client;
 mod environment;
 mod fault;
 mod file;
+mod files;
 mod fleet;
 mod grammar;
+mod heartbeat;
 mod host_key;
+mod include;
 mod mail;
 mod markup;
+mod mask;
 mod nearest;
 mod parent;
 mod proxy;
 mod reading;
+mod receiver;
 mod secret;
 pub mod settings;
 mod source;
@@ -26,10 +31,11 @@ mod summary;
 mod template;
 mod tree;
 mod value;
+mod window;
 
 pub use environment::Environment;
 pub use fault::{Fault, Faults};
-pub use file::{load, parse};
+pub use file::{load, parse, parse_all};
 pub use nearest::nearest;
 pub use settings::*;
 pub use summary::summary;

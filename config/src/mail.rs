@@ -6,7 +6,8 @@ use crate::environment::Environment;
 use crate::fault::Wrong;
 use crate::grammar;
 use crate::reading::{At, Reading};
-use crate::settings::{Mail, SecretSource, Smtp, Tls, Transport};
+use crate::receiver;
+use crate::settings::{Mail, Mailing, SecretSource, Smtp, Tls, Transport};
 use crate::tree::Element;
 use crate::value;
 
@@ -35,11 +36,12 @@ struct Written {
     ca_file: Option<At<PathBuf>>,
     path: Option<At<PathBuf>>,
     admin: Vec<String>,
+    mailing: Mailing,
 }
 
 /// Reads `<mail>`; `None` where it is wrong.
-pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>, unbalanced: bool) -> Option<Mail> {
-    reading.holds_nothing(element, unbalanced);
+pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>) -> Option<Mail> {
+    reading.holds_nothing(element);
     let mut written = Written::default();
     for attribute in grammar::known(&mut reading.sink, element) {
         match attribute.name {
@@ -57,6 +59,9 @@ pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>, unbalanced:
             }
             "ca-file" => written.ca_file = reading.path(attribute),
             "path" => written.path = reading.path(attribute),
+            "text-only" | "repeat" | "max-per-hour" => {
+                receiver::read_mailing(reading, attribute, &mut written.mailing);
+            }
             _ => {
                 let admin = reading.take(attribute, value::mail_addresses);
                 written.admin = admin.map(|admin| admin.value).unwrap_or_default();
@@ -73,6 +78,7 @@ pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>, unbalanced:
     misplaced(reading, element, way);
     let from = written.from.take().map_or_else(|| default_from(reading.environment), |from| from.value);
     let admin = std::mem::take(&mut written.admin);
+    let mailing = written.mailing;
     let transport = match way {
         Way::Smtp => Transport::Smtp(smtp(reading, element, written)?),
         Way::Sendmail => {
@@ -83,7 +89,7 @@ pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>, unbalanced:
             Transport::Directory(written.path?.value)
         }
     };
-    Some(Mail { transport, from, admin })
+    Some(Mail { transport, from, admin, mailing })
 }
 
 /// Reports the attributes that another transport has.

@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn commands_are_filled_for_the_shell() {
-        let part = ClientPart::of_host("gate", Some("o'ps x"), None, None, Span::new(0, 0));
+        let part = ClientPart::of_host("gate", Some("o'ps x"), None, None, Span::new(0, 0, 0));
         let ssh = part.ssh("ann").unwrap();
         let text = command("nc -x 100%% %h %p # %r").unwrap();
         assert_eq!(filled(&text, &ssh), Proxy::Command(r"nc -x 100% gate 22 # 'o'\''ps x'".to_owned()));

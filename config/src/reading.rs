@@ -1,12 +1,13 @@
-//! What the readers of elements share: the place of the file, and the typed reading of attributes.
+//! What the readers of elements share: places, and the typed reading of attributes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::environment::Environment;
 use crate::fault::{Sink, Wrong};
 use crate::grammar;
 use crate::settings::{Secret, SecretSource};
-use crate::source::Span;
+use crate::source::{FileId, Span};
 use crate::tree::{Attribute, Element};
 use crate::value::{Value, text};
 
@@ -17,24 +18,37 @@ pub(crate) struct At<T> {
     pub(crate) span: Span,
 }
 
-/// One pass over one file.
+/// One pass over the files.
 pub(crate) struct Reading<'a> {
     pub(crate) sink: Sink<'a>,
     pub(crate) environment: &'a Environment,
-    /// The directory of the file.
-    pub(crate) base: PathBuf,
-    /// The first secret that stands in the file itself.
-    pub(crate) inline_secret: Option<Span>,
+    /// The first secret that stands in each file itself.
+    pub(crate) inline_secrets: BTreeMap<FileId, Span>,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    pub(crate) fn new(sink: Sink<'a>, environment: &'a Environment) -> Self {
+        Self { sink, environment, inline_secrets: BTreeMap::new() }
+    }
+
     pub(crate) fn report(&mut self, span: Span, wrong: Wrong) {
         self.sink.report(span, wrong);
     }
 
     /// `config.xml:12`, for the `source` of clients and rules.
     pub(crate) fn mark(&self, span: Span) -> String {
-        self.sink.source.mark(span.start)
+        self.sink.sources.get(span.file).mark(span.start)
+    }
+
+    /// `line 12` for a place in the file of `seen_from`, `line 12 of clients/web.xml` for one in another.
+    pub(crate) fn line(&self, span: Span, seen_from: Span) -> String {
+        let source = self.sink.sources.get(span.file);
+        let line = source.line(span.start);
+        if span.file == seen_from.file {
+            format!("line {line}")
+        } else {
+            format!("line {line} of {}", source.path.display())
+        }
     }
 
     /// The value of `attribute`, or a fault.
@@ -46,22 +60,28 @@ impl Reading<'_> {
         match read(&attribute.value) {
             Ok(value) => Some(At { value, span: attribute.at }),
             Err(wrong) => {
-                let Span { start, end } = attribute.value_at;
+                let Span { file, start, end } = attribute.value_at;
                 // An empty value has no characters to point at: its quotes have.
-                let span = if start == end { Span::new(start - 1, end + 1) } else { attribute.value_at };
+                let span =
+                    if start == end { Span::new(file, start - 1, end + 1) } else { attribute.value_at };
                 self.report(span, wrong);
                 None
             }
         }
     }
 
+    /// The directory that paths in the file of `attribute` are relative to.
+    pub(crate) fn base(&self, attribute: &Attribute<'_>) -> PathBuf {
+        self.sink.sources.get(attribute.at.file).base()
+    }
+
     pub(crate) fn path(&mut self, attribute: &Attribute<'_>) -> Option<At<PathBuf>> {
-        let (environment, base) = (self.environment, self.base.clone());
+        let (environment, base) = (self.environment, self.base(attribute));
         self.take(attribute, |text| environment.path(&base, text))
     }
 
     pub(crate) fn paths(&mut self, attribute: &Attribute<'_>) -> Option<At<Vec<PathBuf>>> {
-        let (environment, base) = (self.environment, self.base.clone());
+        let (environment, base) = (self.environment, self.base(attribute));
         self.take(attribute, |text| crate::value::list(text, |item| environment.path(&base, item)))
     }
 
@@ -73,7 +93,7 @@ impl Reading<'_> {
         } else if attribute.name.ends_with("-command") {
             self.take(attribute, |command| text(command).map(SecretSource::Command))
         } else {
-            self.inline_secret.get_or_insert(attribute.at);
+            self.inline_secrets.entry(attribute.at.file).or_insert(attribute.at);
             self.take(attribute, |secret| {
                 if secret.is_empty() {
                     let wrong = Wrong::new("the value is empty");
@@ -84,8 +104,8 @@ impl Reading<'_> {
         };
         let Some(read) = read else { return };
         if let Some(first) = slot {
-            let line = self.sink.source.line(first.span.start);
-            let wrong = Wrong::new(format!("two sources of one secret: the other is in line {line}"));
+            let line = self.line(first.span, attribute.at);
+            let wrong = Wrong::new(format!("two sources of one secret: the other is in {line}"));
             self.report(attribute.at, wrong.help("keep one of the two"));
             return;
         }
@@ -102,9 +122,9 @@ impl Reading<'_> {
     }
 
     /// Reports whatever `element` holds; for elements that hold nothing.
-    pub(crate) fn holds_nothing(&mut self, element: &Element<'_>, unbalanced: bool) {
+    pub(crate) fn holds_nothing(&mut self, element: &Element<'_>) {
         for child in &element.children {
-            grammar::admits(&mut self.sink, element, child, unbalanced);
+            grammar::admits(&mut self.sink, element, child);
         }
     }
 }

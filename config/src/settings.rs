@@ -5,7 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{ClientName, Rule};
+use chrono::NaiveDateTime;
+use chrono_tz::Tz;
+use model::{ClientName, Rule, Severity};
 use zeroize::Zeroizing;
 
 /// A text that no log, error or debug output shows.
@@ -46,6 +48,8 @@ pub enum SecretSource {
 pub struct Settings {
     /// The file.
     pub file: PathBuf,
+    /// The files that it includes, in the order in which they were read.
+    pub included: Vec<PathBuf>,
     /// Where things are stored.
     pub storage: StorageUrl,
     /// `keep-raw`, where it is said: how long reports are kept as they came. Nothing is pruned by this version.
@@ -56,6 +60,12 @@ pub struct Settings {
     pub collector_every: Option<Duration>,
     /// `alerter-every`, where it is said.
     pub alerter_every: Option<Duration>,
+    /// `<heartbeat>`. Nothing is asked for by this version.
+    pub heartbeat: Heartbeat,
+    /// Every `<receiver>`. Without effect in this version.
+    pub receivers: Vec<Receiver>,
+    /// Every `<window>`. Without effect in this version.
+    pub windows: Vec<Window>,
     /// How mail goes out; `None`: the local sendmail if there is one.
     pub mail: Option<Mail>,
     /// `concurrency` of the defaults.
@@ -89,6 +99,71 @@ pub struct Mail {
     pub from: String,
     /// Who hears of the product's own trouble, and of clients that name no receiver.
     pub admin: Vec<String>,
+    /// What holds for receivers that do not say otherwise. Without effect in this version.
+    pub mailing: Mailing,
+}
+
+/// How much mail somebody wants; `None` where it is not said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mailing {
+    /// After how long a reminder of what still fires comes.
+    pub repeat: Option<Duration>,
+    /// How many mails an hour may bring.
+    pub max_per_hour: Option<usize>,
+    /// Whether mails are plain text only.
+    pub text_only: Option<bool>,
+}
+
+/// `<receiver>`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receiver {
+    /// The address.
+    pub mail: String,
+    /// The time zone of the times in its mails.
+    pub time_zone: Option<Tz>,
+    /// What is less severe is not told.
+    pub min_severity: Option<Severity>,
+    /// How much mail it wants.
+    pub mailing: Mailing,
+    /// Where it is written: `config.xml:12`.
+    pub source: String,
+}
+
+/// `<window>`: a time that is in all of what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// Its name.
+    pub name: String,
+    /// The time of each day; `None`: all of it.
+    pub daily: Option<Daily>,
+    /// The days of the week on which it begins, 1 (Monday) to 7; none: every day.
+    pub days: BTreeSet<u8>,
+    /// When it begins for the first time, by the clock of `time_zone`.
+    pub from: Option<NaiveDateTime>,
+    /// When it is over for good, by the same clock.
+    pub until: Option<NaiveDateTime>,
+    /// Whose clock it goes by; `None`: this host's.
+    pub time_zone: Option<Tz>,
+    /// Where it is written: `config.xml:12`.
+    pub source: String,
+}
+
+/// A time of each day, in minutes since midnight. Where `until` is less than `from`, it ends on the day after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Daily {
+    /// Its first minute, 0 to 1439.
+    pub from: u16,
+    /// The minute that it ends before, 0 to 1440.
+    pub until: u16,
+}
+
+/// `<heartbeat>`: what to GET after a good run. The URLs are secrets: whoever knows one can pretend that all is well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// After a good run of the collector.
+    pub collector_url: Option<Secret>,
+    /// After a good run of the alerter.
+    pub alerter_url: Option<Secret>,
 }
 
 /// How mail goes out.

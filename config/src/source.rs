@@ -2,8 +2,11 @@
 
 use std::cell::OnceCell;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use crate::nearest::nearest;
+use zeroize::Zeroizing;
+
+use crate::mask::{secret_at, secrets};
 
 /// How many characters of a line are shown.
 const WIDTH: usize = 120;
@@ -11,19 +14,20 @@ const WIDTH: usize = 120;
 /// What is shown instead of a secret, whatever its length.
 const MASK: &str = "***";
 
-/// So many bytes of a URL are searched for a login.
-const URL: usize = 512;
+/// The number of a file among those that are read; the first one is 0.
+pub(crate) type FileId = u16;
 
 /// A stretch of a file's text, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Span {
+    pub(crate) file: FileId,
     pub(crate) start: usize,
     pub(crate) end: usize,
 }
 
 impl Span {
-    pub(crate) fn new(start: usize, end: usize) -> Self {
-        Self { start, end }
+    pub(crate) fn new(file: FileId, start: usize, end: usize) -> Self {
+        Self { file, start, end }
     }
 }
 
@@ -36,21 +40,29 @@ pub(crate) struct Excerpt {
 }
 
 /// A file's text and where its lines begin.
-pub(crate) struct Source<'a> {
-    /// The file, as people are shown it in faults.
-    pub(crate) name: String,
-    /// The file without its directories: for the `source` of clients and rules.
+pub(crate) struct Source {
+    /// The file, as people are shown it in faults, and as what it names is found.
+    pub(crate) path: PathBuf,
+    /// The file as seen from the first one: for the `source` of clients and rules.
     pub(crate) short_name: String,
-    pub(crate) text: &'a str,
+    pub(crate) text: Zeroizing<String>,
+    /// Its permission bits.
+    pub(crate) mode: u32,
     lines: Vec<usize>,
     secrets: OnceCell<Vec<Range<usize>>>,
 }
 
-impl<'a> Source<'a> {
-    pub(crate) fn new(name: String, short_name: String, text: &'a str) -> Self {
+impl Source {
+    pub(crate) fn new(path: PathBuf, short_name: String, text: Zeroizing<String>, mode: u32) -> Self {
         let starts = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(starts).collect();
-        Self { name, short_name, text, lines, secrets: OnceCell::new() }
+        Self { path, short_name, text, mode, lines, secrets: OnceCell::new() }
+    }
+
+    /// The directory that paths in the file are relative to.
+    pub(crate) fn base(&self) -> PathBuf {
+        let absolute = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        absolute.parent().map_or_else(PathBuf::new, Path::to_path_buf)
     }
 
     /// The line of a byte, from 1.
@@ -78,7 +90,7 @@ impl<'a> Source<'a> {
         let line = self.line(span.start);
         let start = self.lines[line - 1];
         let end = self.lines.get(line).map_or(self.text.len(), |&next| next - 1);
-        let secrets = self.secrets.get_or_init(|| secrets(self.text));
+        let secrets = self.secrets.get_or_init(|| secrets(&self.text));
         let mut begin = start.max(span.start.saturating_sub(WIDTH / 2));
         while !self.text.is_char_boundary(begin) {
             begin -= 1;
@@ -119,94 +131,56 @@ impl<'a> Source<'a> {
     }
 }
 
-fn secret_at(secrets: &[Range<usize>], at: usize) -> Option<&Range<usize>> {
-    let after = secrets.partition_point(|secret| secret.start <= at);
-    after.checked_sub(1).map(|index| &secrets[index]).filter(|secret| secret.contains(&at))
-}
+/// The files that are read, each in a place of its own, so that more may be added while trees borrow from those.
+pub(crate) struct Sources(Box<[OnceCell<Source>]>);
 
-/// The values in `text` that must not be shown, found without regard to whether the text is well-formed: those of
-/// attributes that are called, or nearly called, `password`; and addresses that hold a login.
-fn secrets(text: &str) -> Vec<Range<usize>> {
-    let bytes = text.as_bytes();
-    let mut found = Vec::new();
-    let mut from = 0;
-    while let Some(at) = text[from..].find('=').map(|at| from + at) {
-        let value = at + 1 + text[at + 1..].bytes().take_while(u8::is_ascii_whitespace).count();
-        from = at + 1;
-        let before = text[..at].trim_end();
-        // Names are ASCII, and no name of interest is longer than this.
-        let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
-        let length = before.as_bytes().iter().rev().take(40).take_while(is_name).count();
-        let name = before[before.len() - length..].to_ascii_lowercase();
-        let is_url = name.ends_with("url");
-        if !is_url && !is_secret(&name) {
-            continue;
-        }
-        // Only the beginning of a URL is looked at: every `=` of a long line may be before one.
-        let near = &bytes[..bytes.len().min(value + URL)];
-        if is_url && !near[value..value_end(near, value)].contains(&b'@') {
-            continue;
-        }
-        let end = value_end(bytes, value);
-        let start = value + usize::from(matches!(bytes.get(value), Some(b'"' | b'\'')));
-        if start < end {
-            found.push(start..end);
-        }
-        from = end;
+impl Sources {
+    /// Room for `count` files.
+    pub(crate) fn new(count: FileId) -> Self {
+        Self((0..count).map(|_| OnceCell::new()).collect())
     }
-    found
-}
 
-/// Where the value that starts at `start` ends. What follows a closing quote without a blank may still be a part of a
-/// password whose quote was not escaped: then nothing more of the line is shown.
-fn value_end(bytes: &[u8], start: usize) -> usize {
-    let line_end = |from: usize| {
-        bytes[from..].iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |length| from + length)
-    };
-    let start = start.min(bytes.len());
-    let Some(&quote @ (b'"' | b'\'')) = bytes.get(start) else {
-        let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'>';
-        return bytes[start..].iter().position(ends).map_or(bytes.len(), |length| start + length);
-    };
-    match bytes[start + 1..].iter().position(|&byte| byte == quote) {
-        None => bytes.len(),
-        Some(length) => {
-            let close = start + 1 + length;
-            match bytes.get(close + 1) {
-                None | Some(b' ' | b'\t' | b'\r' | b'\n' | b'/' | b'>') => close,
-                Some(_) => line_end(close),
-            }
-        }
+    /// Keeps `source`; `None` where there is no room left.
+    pub(crate) fn add(&self, source: Source) -> Option<FileId> {
+        let free = self.0.iter().position(|slot| slot.get().is_none())?;
+        self.0[free].set(source).ok()?;
+        FileId::try_from(free).ok()
     }
-}
 
-fn is_secret(name: &str) -> bool {
-    let names_a_place = name.ends_with("-file") || name.ends_with("-command");
-    let sounds_secret = ["pass", "secret", "pwd"].iter().any(|word| name.contains(word));
-    name.len() >= 3
-        && !names_a_place
-        && (sounds_secret || nearest(name, ["password", "passphrase"]).is_some())
+    /// The file of that number, which [`Self::add`] gave.
+    pub(crate) fn get(&self, file: FileId) -> &Source {
+        self.0[usize::from(file)].get().expect("a number comes from `add`")
+    }
+
+    /// All files, in the order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (FileId, &Source)> {
+        (0..).zip(self.0.iter().map_while(OnceCell::get))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn source(text: &str) -> Source {
+        Source::new("config.xml".into(), "config.xml".into(), text.to_owned().into(), 0o600)
+    }
+
     fn shown(text: &str, part: &str) -> String {
-        let source = Source::new("config.xml".into(), "config.xml".into(), text);
+        let source = source(text);
         let start = text.find(part).unwrap();
-        let excerpt = source.excerpt(Span::new(start, start + part.len()));
+        let excerpt = source.excerpt(Span::new(0, start, start + part.len()));
         format!("{}\n{}{}", excerpt.text, " ".repeat(excerpt.indent), "^".repeat(excerpt.carets))
     }
 
     #[test]
     fn places() {
-        let source = Source::new(String::new(), "c".into(), "aé\nb\n");
+        let source = source("aé\nb\n");
         assert_eq!(source.place(0), (1, 1));
         assert_eq!(source.place(3), (1, 3));
         assert_eq!(source.place(4), (2, 1));
         assert_eq!(source.place(6), (3, 1));
-        assert_eq!(source.mark(4), "c:2");
+        assert_eq!(source.mark(4), "config.xml:2");
     }
 
     #[test]
@@ -218,6 +192,7 @@ mod tests {
             "<client\n password=\"\nhush\" port=\"x\"/>",
             r#"<client Passphrase="hush" port="x"/>"#,
             r#"<storage url="postgres://me:hush@host/db" port="x"/>"#,
+            r#"<heartbeat collector-url="https://example.org/hush" port="x"/>"#,
         ] {
             let shown = shown(text, "port");
             assert!(!shown.contains("hush") && shown.contains("***") && shown.contains("port"), "{shown}");

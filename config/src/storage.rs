@@ -27,14 +27,14 @@ pub(crate) struct SchedulePart {
 }
 
 /// Reads `<storage>`.
-pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>, unbalanced: bool) -> StoragePart {
-    reading.holds_nothing(element, unbalanced);
+pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>) -> StoragePart {
+    reading.holds_nothing(element);
     let mut part = StoragePart::default();
     let keep = |text: &str| value::duration(text, value::HOUR, value::DAY * 36_500);
     for attribute in grammar::known(&mut reading.sink, element) {
         match attribute.name {
             "url" => {
-                let (environment, base) = (reading.environment, reading.base.clone());
+                let (environment, base) = (reading.environment, reading.base(attribute));
                 part.url = reading.take(attribute, |text| url(text, environment, &base)).map(|url| url.value);
             }
             "keep-raw" => part.keep_raw = reading.take(attribute, keep).map(|keep| keep.value),
@@ -45,12 +45,8 @@ pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>, unbalanced:
 }
 
 /// Reads `<schedule>`.
-pub(crate) fn read_schedule(
-    reading: &mut Reading<'_>,
-    element: &Element<'_>,
-    unbalanced: bool,
-) -> SchedulePart {
-    reading.holds_nothing(element, unbalanced);
+pub(crate) fn read_schedule(reading: &mut Reading<'_>, element: &Element<'_>) -> SchedulePart {
+    reading.holds_nothing(element);
     let mut part = SchedulePart::default();
     let every = |text: &str| value::duration(text, Duration::from_secs(10), value::DAY * 7);
     for attribute in grammar::known(&mut reading.sink, element) {

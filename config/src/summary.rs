@@ -1,7 +1,7 @@
 //! What `check-config` prints: everything that the file comes to, without a secret.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::rule::{HOST_KEY_CHANGED, UNREACHABLE};
@@ -78,6 +78,7 @@ fn head(settings: &Settings) -> String {
     );
     let mut rows = vec![
         ("config", settings.file.display().to_string()),
+        ("included", included(&settings.included)),
         ("storage", format!("SQLite, {}", path.display())),
         ("mail", mail(settings)),
     ];
@@ -87,7 +88,41 @@ fn head(settings: &Settings) -> String {
     }
     rows.push(("schedule", schedule));
     rows.push(("clients", format!("{}, {} at once", settings.clients.len(), settings.concurrency)));
-    rows.iter().fold(String::new(), |text, (name, value)| format!("{text}{name:<9} {value}\n"))
+    rows.retain(|(_, value)| !value.is_empty());
+    let mut text =
+        rows.iter().fold(String::new(), |text, (name, value)| format!("{text}{name:<9} {value}\n"));
+    let idle = without_effect(settings);
+    if !idle.is_empty() {
+        let _ = writeln!(text, "read, and without effect in this version: {}", idle.join(", "));
+    }
+    text
+}
+
+/// The files beside the first one; empty where there are none.
+fn included(files: &[PathBuf]) -> String {
+    let names: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    if names.is_empty() { String::new() } else { format!("{}: {}", names.len(), named(&names)) }
+}
+
+/// What the file says and nothing obeys yet.
+fn without_effect(settings: &Settings) -> Vec<String> {
+    let count = |name: &str, count: usize| (count > 0).then(|| format!("{count} <{name}>"));
+    let mailing = settings.mail.as_ref().map(|mail| mail.mailing).unwrap_or_default();
+    let said = |name: &str, is_said: bool| is_said.then(|| name.to_owned());
+    let heartbeat = &settings.heartbeat;
+    let all = [
+        said("keep-raw", settings.keep_raw.is_some()),
+        said("keep-history", settings.keep_history.is_some()),
+        said("<heartbeat>", heartbeat.collector_url.is_some() || heartbeat.alerter_url.is_some()),
+        count("receiver", settings.receivers.len()),
+        count("window", settings.windows.len()),
+        said("repeat of <mail>", mailing.repeat.is_some()),
+        said("max-per-hour of <mail>", mailing.max_per_hour.is_some()),
+        said("text-only of <mail>", mailing.text_only.is_some()),
+        said("parents", settings.clients.iter().any(|client| client.parent.is_some())),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn mail(settings: &Settings) -> String {
@@ -242,9 +277,6 @@ fn warnings(settings: &Settings) -> Vec<String> {
     let idle = with(&never_fires);
     if !idle.is_empty() {
         warnings.push(format!("{}: a limit above 100 % never fires", named(&idle)));
-    }
-    if settings.keep_raw.or(settings.keep_history).is_some() {
-        warnings.push("keep-raw and keep-history are noted, but this version keeps everything".to_owned());
     }
     warnings
 }

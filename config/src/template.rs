@@ -35,7 +35,7 @@ pub(crate) struct Templates {
 
 impl Templates {
     /// Reads a `<template>` and keeps it.
-    pub(crate) fn read(&mut self, reading: &mut Reading<'_>, element: &Element<'_>, unbalanced: bool) {
+    pub(crate) fn read(&mut self, reading: &mut Reading<'_>, element: &Element<'_>) {
         let mut name = None;
         let mut template = Template::default();
         for attribute in grammar::known(&mut reading.sink, element) {
@@ -46,16 +46,16 @@ impl Templates {
             }
         }
         for child in &element.children {
-            if grammar::admits(&mut reading.sink, element, child, unbalanced) {
-                template.alerts.extend(alert::read(reading, child, unbalanced));
+            if grammar::admits(&mut reading.sink, element, child) {
+                template.alerts.extend(alert::read(reading, child));
             }
         }
         alert::bound(reading, element.at, &mut template.alerts);
         reading.missing(element, "name", "name=\"...\": what clients call it by");
         let Some(name) = name else { return };
         if let Some(first) = self.places.get(&name.value) {
-            let line = reading.sink.source.line(first.start);
-            let wrong = Wrong::new(format!("there is another template \"{}\" in line {line}", name.value));
+            let line = reading.line(*first, name.span);
+            let wrong = Wrong::new(format!("there is another template \"{}\" in {line}", name.value));
             reading.report(name.span, wrong.help("rename one of the two, or put their alerts into one"));
             return;
         }

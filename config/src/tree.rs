@@ -12,13 +12,13 @@ use quick_xml::events::{BytesDecl, Event};
 use crate::fault::{Sink, Wrong};
 use crate::markup::{attribute_syntax, is_forbidden, misshapen, syntax, value};
 use crate::nearest::nearest;
-use crate::source::Span;
+use crate::source::{FileId, Span};
 
 /// No element stands deeper than this; the grammar needs 3.
 const DEPTH: usize = 8;
 /// An element has at most so many attributes; the grammar needs 30.
 const ATTRIBUTES: usize = 100;
-/// A file has at most so many elements: 100,000 clients with ten alerts each.
+/// There are at most so many elements in all files together: 100,000 clients with ten alerts each.
 const ELEMENTS: usize = 1_100_000;
 
 /// An element with what it holds.
@@ -35,6 +35,21 @@ pub(crate) struct Element<'a> {
     pub(crate) broken: bool,
 }
 
+impl Element<'_> {
+    /// A `<config>` that stands nowhere, for elements that were meant to stand in one.
+    pub(crate) fn root(file: FileId) -> Self {
+        let nowhere = Span::new(file, 0, 0);
+        Self {
+            name: "config",
+            at: nowhere,
+            tag: nowhere,
+            attributes: Vec::new(),
+            children: Vec::new(),
+            broken: true,
+        }
+    }
+}
+
 /// An attribute with its value as XML means it: references resolved, white space made blanks.
 #[derive(Debug)]
 pub(crate) struct Attribute<'a> {
@@ -44,37 +59,46 @@ pub(crate) struct Attribute<'a> {
     pub(crate) value_at: Span,
 }
 
-/// What could be read of a file.
-#[derive(Debug)]
-pub(crate) struct Tree<'a> {
-    pub(crate) root: Option<Element<'a>>,
-    /// Whether end tags were missing or in the wrong place, so that elements may hold what they should not.
-    pub(crate) unbalanced: bool,
-}
-
-/// Reads the sink's text; what is wrong goes to `sink`.
-pub(crate) fn read<'a>(sink: &mut Sink<'a>) -> Tree<'a> {
-    let text = sink.source.text;
+/// Reads a file, of which the root element is returned; what is wrong goes to `sink`. `elements` counts those of all
+/// files.
+pub(crate) fn read<'a>(sink: &mut Sink<'a>, file: FileId, elements: &mut usize) -> Option<Element<'a>> {
+    let text = sink.sources.get(file).text.as_str();
     if let Some((at, c)) = text.char_indices().find(|&(_, c)| is_forbidden(c)) {
         let wrong = Wrong::new(format!("the character U+{:04X} cannot stand in XML", u32::from(c)));
-        sink.report(Span::new(at, at + c.len_utf8()), wrong.help("remove it"));
-        return Tree { root: None, unbalanced: false };
+        sink.report(Span::new(file, at, at + c.len_utf8()), wrong.help("remove it"));
+        return None;
     }
-    let mut builder = Builder { sink, text, open: Vec::new(), root: None, unbalanced: false, elements: 0 };
+    let faults_before = sink.count();
+    let mut builder = Builder { sink, file, text, open: Vec::new(), root: None, elements, faults_before };
     builder.read();
-    Tree { root: builder.root, unbalanced: builder.unbalanced }
+    builder.root
 }
 
 struct Builder<'s, 'a> {
     sink: &'s mut Sink<'a>,
+    file: FileId,
     text: &'a str,
     open: Vec<Element<'a>>,
     root: Option<Element<'a>>,
-    unbalanced: bool,
-    elements: usize,
+    elements: &'s mut usize,
+    faults_before: usize,
 }
 
 impl<'a> Builder<'_, 'a> {
+    fn span(&self, start: usize, end: usize) -> Span {
+        Span::new(self.file, start, end)
+    }
+
+    fn report(&mut self, span: Span, wrong: Wrong) {
+        self.sink.report(span, wrong);
+    }
+
+    /// Where `part`, a slice of the text, stands in it.
+    fn position(&self, part: &str) -> Span {
+        let start = part.as_ptr() as usize - self.text.as_ptr() as usize;
+        self.span(start, start + part.len())
+    }
+
     fn read(&mut self) {
         let mut reader = Reader::from_str(self.text);
         let config = reader.config_mut();
@@ -84,7 +108,7 @@ impl<'a> Builder<'_, 'a> {
         loop {
             let start = reader.buffer_position() as usize;
             let event = reader.read_event();
-            let span = Span::new(start, reader.buffer_position() as usize);
+            let span = self.span(start, reader.buffer_position() as usize);
             match event {
                 Ok(Event::Eof) => break,
                 Ok(event) => {
@@ -94,12 +118,12 @@ impl<'a> Builder<'_, 'a> {
                 }
                 Err(error) => {
                     let at = (reader.error_position() as usize).min(self.text.len());
-                    self.sink.report(Span::new(at, at + 1), syntax(&error));
+                    self.report(self.span(at, at + 1), syntax(&error));
                     // Only a lone `&` lets the reader go on; and it must have gone on.
                     let goes_on =
                         matches!(&error, quick_xml::Error::IllFormed(IllFormedError::UnclosedReference));
                     if !goes_on || span.end <= start {
-                        self.unbalanced = true;
+                        self.sink.unbalance(self.file);
                         while let Some(element) = self.open.pop() {
                             self.close(element);
                         }
@@ -123,7 +147,7 @@ impl<'a> Builder<'_, 'a> {
             Event::DocType(_) => {
                 let wrong =
                     Wrong::new("a DOCTYPE has no place in this file").help("remove it, with its entities");
-                self.sink.report(span, wrong);
+                self.report(span, wrong);
             }
             Event::Comment(_) | Event::PI(_) | Event::Eof => {}
         }
@@ -134,7 +158,7 @@ impl<'a> Builder<'_, 'a> {
         let inner = text.trim_matches([' ', '\t', '\r', '\n']);
         if !inner.is_empty() {
             let start = span.start + (text.len() - text.trim_start_matches([' ', '\t', '\r', '\n']).len());
-            self.text_fault(Span::new(start, start + inner.lines().next().map_or(1, str::len)));
+            self.text_fault(self.span(start, start + inner.lines().next().map_or(1, str::len)));
         }
     }
 
@@ -142,25 +166,25 @@ impl<'a> Builder<'_, 'a> {
         let wrong = Wrong::new("text has no place here")
             .expected("elements and comments only: every setting is an attribute")
             .help("remove the text, or make it a comment: <!-- ... -->");
-        self.sink.report(span, wrong);
+        self.report(span, wrong);
     }
 
     fn declaration(&mut self, declaration: &BytesDecl<'_>, span: Span) {
         if span.start > 0 {
             let wrong = Wrong::new("the XML declaration must be the first thing in the file");
-            self.sink.report(span, wrong.help("move it to the very beginning, or remove it"));
+            self.report(span, wrong.help("move it to the very beginning, or remove it"));
         }
         if declaration.version().map_or(true, |version| version != "1.0") {
             let wrong =
                 Wrong::new("this is not XML 1.0").expected(r#"<?xml version="1.0" encoding="UTF-8"?>"#);
-            self.sink.report(span, wrong);
+            self.report(span, wrong);
         }
         let known = |name: &str| ["utf-8", "utf8", "us-ascii"].contains(&name.to_ascii_lowercase().as_str());
         if let Some(encoding) = declaration.encoding()
             && !encoding.is_ok_and(|name| known(&name))
         {
             let wrong = Wrong::new("the file is read as UTF-8, but it declares another encoding");
-            self.sink.report(span, wrong.help("save the file as UTF-8 and declare that, or nothing"));
+            self.report(span, wrong.help("save the file as UTF-8 and declare that, or nothing"));
         }
     }
 
@@ -168,20 +192,20 @@ impl<'a> Builder<'_, 'a> {
         let inner = &self.text[span.start + 1..span.end - closing];
         let name = &inner[..name_length];
         let name_start = span.start + 1;
-        let at = Span::new(name_start, name_start + name.len().max(1));
-        self.elements += 1;
-        if self.open.len() >= DEPTH || self.elements > ELEMENTS {
+        let at = self.span(name_start, name_start + name.len().max(1));
+        *self.elements += 1;
+        if self.open.len() >= DEPTH || *self.elements > ELEMENTS {
             let wrong = if self.open.len() >= DEPTH {
                 Wrong::new(format!("elements stand more than {DEPTH} deep in each other"))
             } else {
-                Wrong::new(format!("the file has more than {ELEMENTS} elements"))
+                Wrong::new(format!("there are more than {ELEMENTS} elements"))
             };
-            self.sink.report(at, wrong);
+            self.report(at, wrong);
             return false;
         }
         if self.open.is_empty() && self.root.is_some() {
             let wrong = Wrong::new(format!("<{name}> stands behind the end of the file's one root element"));
-            self.sink.report(at, wrong.help("move it before </config>"));
+            self.report(at, wrong.help("move it before </config>"));
         }
         let (attributes, broken) = self.attributes(inner, name_start, name_length);
         let element = Element { name, at, tag: span, attributes, children: Vec::new(), broken };
@@ -211,29 +235,29 @@ impl<'a> Builder<'_, 'a> {
                 Err(error) => {
                     let (at, wrong) = attribute_syntax(&error);
                     let at = offset + at.min(inner.len());
-                    self.sink.report(Span::new(at, at + 1), wrong);
+                    self.report(self.span(at, at + 1), wrong);
                     return (read, true);
                 }
             };
-            let at = position(self.text, name);
-            let value_at = position(self.text, raw);
+            let at = self.position(name);
+            let value_at = self.position(raw);
             if let Some(wrong) = misshapen(self.text, at, name) {
-                self.sink.report(at, wrong);
+                self.report(at, wrong);
                 return (read, true);
             }
             if count == ATTRIBUTES {
-                self.sink.report(at, Wrong::new(format!("an element has at most {ATTRIBUTES} attributes")));
+                self.report(at, Wrong::new(format!("an element has at most {ATTRIBUTES} attributes")));
                 return (read, true);
             }
             if !names.insert(name) {
                 let wrong = Wrong::new(format!("the attribute `{name}` stands here twice"));
-                self.sink.report(at, wrong.help("keep one of the two"));
+                self.report(at, wrong.help("keep one of the two"));
                 continue;
             }
             match value(raw) {
                 Ok(value) => read.push(Attribute { name, at, value, value_at }),
                 Err((from, to, wrong)) => {
-                    self.sink.report(Span::new(value_at.start + from, value_at.start + to), wrong);
+                    self.report(self.span(value_at.start + from, value_at.start + to), wrong);
                     // Present, so that nothing calls it missing; empty values are judged by nobody but their reader.
                     read.push(Attribute { name, at, value: Cow::Borrowed(raw), value_at });
                 }
@@ -245,18 +269,18 @@ impl<'a> Builder<'_, 'a> {
     fn end(&mut self, name: &str, span: Span) {
         let Some(matching) = self.open.iter().rposition(|element| element.name == name) else {
             let wrong = Wrong::new("this end tag ends nothing");
-            let Some(open) = self.open.last() else {
-                self.sink.report(span, wrong.help("remove it"));
+            let Some(open) = self.open.last().map(|element| element.name) else {
+                self.report(span, wrong.help("remove it"));
                 return;
             };
-            self.sink.report(span, wrong.expected(format!("</{}>", open.name)));
+            self.report(span, wrong.expected(format!("</{open}>")));
             // A slip of the pen ends what it was meant to end; anything else leaves the places of what follows unclear.
-            if nearest(name, [open.name]).is_some() {
+            if nearest(name, [open]).is_some() {
                 if let Some(element) = self.open.pop() {
                     self.close(element);
                 }
             } else {
-                self.unbalanced = true;
+                self.sink.unbalance(self.file);
             }
             return;
         };
@@ -274,19 +298,19 @@ impl<'a> Builder<'_, 'a> {
             self.unclosed(&element);
             self.close(element);
         }
-        if self.root.is_none() && self.sink.is_empty() {
+        if self.root.is_none() && self.sink.count() == self.faults_before {
             let wrong = Wrong::new("the file holds no element").expected("<config>...</config>");
-            self.sink.report(Span::new(0, 0), wrong);
+            self.report(self.span(0, 0), wrong);
         }
     }
 
     fn unclosed(&mut self, element: &Element<'a>) {
-        self.unbalanced = true;
+        self.sink.unbalance(self.file);
         let name = element.name;
         let wrong = Wrong::new(format!("<{name}> is never ended")).help(format!(
             "end its tag by `/>` if it holds nothing, else write </{name}> behind what it holds"
         ));
-        self.sink.report(element.at, wrong);
+        self.report(element.at, wrong);
     }
 
     fn close(&mut self, element: Element<'a>) {
@@ -298,30 +322,26 @@ impl<'a> Builder<'_, 'a> {
     }
 }
 
-/// Where `part`, a slice of `text`, stands in it.
-fn position(text: &str, part: &str) -> Span {
-    let start = part.as_ptr() as usize - text.as_ptr() as usize;
-    Span::new(start, start + part.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Source;
+    use crate::source::{Source, Sources};
 
-    fn tree_of(text: &str, check: impl FnOnce(&Tree<'_>, Option<crate::fault::Faults>)) {
-        let source = Source::new("config.xml".into(), "config.xml".into(), text);
-        let mut sink = Sink::new(&source);
-        let tree = read(&mut sink);
-        check(&tree, sink.finish());
+    fn tree_of(text: &str, check: impl FnOnce(Option<&Element<'_>>, Option<crate::fault::Faults>)) {
+        let sources = Sources::new(1);
+        let source = Source::new("config.xml".into(), "config.xml".into(), text.to_owned().into(), 0o600);
+        let file = sources.add(source).unwrap();
+        let mut sink = Sink::new(&sources);
+        let root = read(&mut sink, file, &mut 0);
+        check(root.as_ref(), sink.finish());
     }
 
     #[test]
     fn parts_know_their_places() {
         let text = "<?xml version='1.0'?>\n<!-- c -->\n<config ><client ip = 'a'\n port=\"2\"/></config >\n";
-        tree_of(text, |tree, faults| {
+        tree_of(text, |root, faults| {
             assert_eq!(faults, None);
-            let client = &tree.root.as_ref().unwrap().children[0];
+            let client = &root.unwrap().children[0];
             let cut = |span: Span| &text[span.start..span.end];
             assert_eq!(cut(client.at), "client");
             assert_eq!(cut(client.tag), "<client ip = 'a'\n port=\"2\"/>");

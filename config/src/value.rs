@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use model::text::escape_to;
 use model::{ClientName, Unit};
 
@@ -119,6 +120,16 @@ pub(crate) fn processes(text: &str) -> Value<Vec<String>> {
         return Err(Wrong::new(format!("a client counts at most {PROCESSES} processes by name")));
     }
     Ok(names)
+}
+
+/// A time zone of the IANA database. Links of old (`US/Eastern`) are known, and case matters, as in TZ.
+pub(crate) fn time_zone(text: &str) -> Value<Tz> {
+    text.parse().map_err(|_| {
+        let near = nearest(text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+        Wrong::new(format!("{} is not a time zone", quoted(text)))
+            .expected("a name of the IANA database, as in Europe/Berlin or UTC")
+            .maybe_help(near.map(|near| format!("did you mean \"{near}\"?")))
+    })
 }
 
 /// The name or address of a host, without a port.

@@ -1,4 +1,5 @@
-//! A corpus of faulty files with the words that people get to read: `faults/NAME.xml` and `faults/NAME.txt`.
+//! A corpus of faulty files with the words that people get to read: `faults/NAME.xml`, or a directory `faults/NAME/` with a
+//! config.xml, and `faults/NAME.txt`.
 //! `UPDATE_GOLDEN=1 cargo test -p config --test faults` writes the texts anew; read them before you keep them.
 
 use std::fs;
@@ -6,17 +7,40 @@ use std::path::{Path, PathBuf};
 
 use config::Environment;
 
-fn corpus() -> std::io::Result<Vec<PathBuf>> {
+/// The files of a case, as they are named from its first one: `NAME.xml`, or the directory `NAME` with a config.xml.
+type Case = (PathBuf, Vec<(PathBuf, String)>);
+
+fn corpus() -> std::io::Result<Vec<Case>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults");
-    let mut files = Vec::new();
+    let mut cases = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "xml") {
-            files.push(path);
+        let mut files = Vec::new();
+        if path.is_dir() {
+            below(&path, Path::new(""), &mut files)?;
+            files.sort_by_key(|(path, _)| (path.as_path() != Path::new("config.xml"), path.clone()));
+        } else if path.extension().is_some_and(|extension| extension == "xml") {
+            files.push((PathBuf::from("config.xml"), fs::read_to_string(&path)?));
+        } else {
+            continue;
+        }
+        cases.push((path.with_extension("txt"), files));
+    }
+    cases.sort();
+    Ok(cases)
+}
+
+fn below(directory: &Path, name: &Path, files: &mut Vec<(PathBuf, String)>) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), name.join(entry.file_name()));
+        if path.is_dir() {
+            below(&path, &name, files)?;
+        } else {
+            files.push((name, fs::read_to_string(path)?));
         }
     }
-    files.sort();
-    Ok(files)
+    Ok(())
 }
 
 fn environment() -> Environment {
@@ -28,15 +52,14 @@ fn every_faulty_file_is_told_in_these_words() {
     let corpus = corpus().unwrap();
     assert!(corpus.len() >= 20, "the corpus is gone");
     let mut wrong = Vec::new();
-    for path in corpus {
-        let text = fs::read_to_string(&path).unwrap();
-        let faults = config::parse(&text, Path::new("config.xml"), &environment());
+    for (golden, files) in corpus {
+        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_path(), text.as_str())).collect();
+        let faults = config::parse_all(&files, &environment());
         let told = match faults {
             Ok(_) => "no fault\n".to_owned(),
             Err(faults) => format!("{faults}\n"),
         };
-        assert!(!told.contains("hunter"), "{} shows a secret:\n{told}", path.display());
-        let golden = path.with_extension("txt");
+        assert!(!told.contains("hunter"), "{} shows a secret:\n{told}", golden.display());
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&golden, &told).unwrap();
         }
