@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -12,9 +12,10 @@ use model::Exit;
 use crate::credential::Wallet;
 use crate::host_key::Expected;
 use crate::prepare::Hosts;
+use crate::probe::Probes;
 use crate::run::{Order, run};
 use crate::selection::select;
-use crate::{limits, probe, trust};
+use crate::{limits, recipe, trust};
 
 /// Visits every client of config.xml over SSH and stores what it reports.
 ///
@@ -85,6 +86,15 @@ enum Command {
         /// The file
         #[arg(long, value_name = "FILE")]
         write: PathBuf,
+        /// For clients whose `uname -m` says this, where not for machines as this one
+        #[arg(long)]
+        machine: Option<String>,
+    },
+    /// Say how to install the probe on a client and limit the key to it, and how the client's own cron takes samples
+    Recipe {
+        /// The client's name
+        #[arg(value_name = "NAME")]
+        name: String,
     },
 }
 
@@ -122,7 +132,8 @@ impl Cli {
             Command::Run(args) => context.run(&args),
             Command::CheckConfig => context.check_config(),
             Command::Trust { only, yes, .. } => context.trust(&only, yes),
-            Command::Probe { write } => write_probe(&write),
+            Command::Probe { write, machine } => context.write_probe(&write, machine.as_deref()),
+            Command::Recipe { name } => context.recipe(name),
         };
         done.unwrap_or_else(|Stop(message, exit)| {
             complain(message);
@@ -157,7 +168,9 @@ impl Context {
         }
         let wallet = Wallet::new(self.environment.home.clone(), std::env::var("SSH_AUTH_SOCK").ok());
         let whole = args.only.is_empty();
-        let order = Order { settings: &settings, clients: &clients, whole, fresh: args.fresh, wallet, hosts };
+        let probes = probes(&settings);
+        let order =
+            Order { settings: &settings, clients: &clients, whole, fresh: args.fresh, wallet, hosts, probes };
         let report = run(order).map_err(|failure| Stop(failure.to_string(), failure.exit()))?;
         if let Some(text) = report.not_reached() {
             log::warn!("{text}");
@@ -191,6 +204,36 @@ impl Context {
             .map_err(|error| Stop(format!("{}: {error}", file.display()), Exit::Storage))?;
         say(format_args!("{} host keys were added to {}", seen.new.len(), file.display()))?;
         Ok(failed)
+    }
+
+    fn write_probe(&self, file: &Path, machine: Option<&str>) -> Result<Exit, Stop> {
+        // The embedded one needs no configuration.
+        let probes = match machine {
+            Some(_) => probes(&self.load()?),
+            None => Probes::load(&[], &mut |warning| log::warn!("{warning}")),
+        };
+        let probe = match machine {
+            Some(machine) => probes.for_client(&format!("Linux {machine}")),
+            None => probes.by_machine().first().map(|(_, probe)| *probe),
+        };
+        let Some(probe) = probe else {
+            return Err(usage(format!(
+                "there is no probe for {}: README.md, \"Other architectures\", says how to build it",
+                machine.unwrap_or_default()
+            )));
+        };
+        probe.write(file).map_err(|error| Stop(format!("{}: {error}", file.display()), Exit::Partial))?;
+        say(format_args!("{}: {} bytes, SHA-256 {}", file.display(), probe.size, probe.sha256))?;
+        Ok(Exit::Ok)
+    }
+
+    fn recipe(&self, name: String) -> Result<Exit, Stop> {
+        let settings = self.load()?;
+        let clients = select(&settings.clients, &[name]).map_err(usage)?;
+        for client in clients {
+            say(recipe::of(&settings, client).trim_end())?;
+        }
+        Ok(Exit::Ok)
     }
 
     fn hosts(&self, settings: &Settings) -> Hosts {
@@ -233,10 +276,10 @@ fn means(ssh: &Ssh) -> String {
     if means.is_empty() { "agent or default keys".to_owned() } else { means.join(", ") }
 }
 
-fn write_probe(file: &std::path::Path) -> Result<Exit, Stop> {
-    probe::write(file).map_err(|error| Stop(format!("{}: {error}", file.display()), Exit::Partial))?;
-    say(format_args!("{}: {} bytes, SHA-256 {}", file.display(), probe::BYTES.len(), probe::SHA256))?;
-    Ok(Exit::Ok)
+/// The programs for the clients; what is wrong with one of them is told.
+fn probes(settings: &Settings) -> Probes {
+    let directories = Probes::directories(&settings.storage.state_dir());
+    Probes::load(&directories, &mut |warning| log::warn!("{warning}"))
 }
 
 /// Asks the person at the terminal.

@@ -14,6 +14,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::found::Found;
 use crate::host_key::Expected;
+use crate::probe::Probes;
 
 /// The most bytes of a frame's head. A job stays below what a pipe holds, so that handing it over never waits.
 const MAX_HEAD: usize = 60 * 1024;
@@ -58,13 +59,27 @@ pub(crate) enum Task {
     HostKey,
     /// Run the probe and fetch its records.
     Collect {
-        /// Directories for the probe, tried in order.
-        remote_dirs: Vec<String>,
+        /// Where the probe is.
+        place: Place,
         /// What the probe is told.
-        request: Request,
+        request: Box<Request>,
         /// The client's key pairs, to open its records.
         identities: Vec<PrivateKey>,
     },
+}
+
+/// Where a client has its probe.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// In one of these directories, tried in order; one of these probes, sent where it is missing.
+    Shipped {
+        /// The directories.
+        directories: Vec<String>,
+        /// The probes.
+        probes: Probes,
+    },
+    /// Where it was installed: the login runs it and nothing else, and nothing is ever sent there.
+    Installed,
 }
 
 /// The private half of a client's key pair.
@@ -273,15 +288,18 @@ mod tests {
                 credentials,
             },
             task: Task::Collect {
-                remote_dirs: vec![".fleet-health".to_owned()],
-                request: Request {
+                place: Place::Shipped {
+                    directories: vec![".fleet-health".to_owned()],
+                    probes: Probes::load(&[], &mut |warning| panic!("{warning}")),
+                },
+                request: Box::new(Request {
                     client: ClientUid([1; 16]),
                     recipient: Recipient { key_id: 1, public_key: [2; 32] },
                     stored: None,
                     fresh: false,
                     processes: Vec::new(),
                     max_bytes: 5,
-                },
+                }),
                 identities: vec![PrivateKey { key_id: 1, bytes: [0x5a; 32] }],
             },
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use config::{Client, Connection, Ssh};
+use config::{Client, Connection, Mode, Ssh};
 use envelope::Identity;
 use model::Outcome;
 use model::wire::{MAX_FETCH, Request};
@@ -12,13 +12,15 @@ use storage::ClientRow;
 
 use crate::credential::Wallet;
 use crate::host_key::Expected;
-use crate::job::{Credentials, Job, PrivateKey, Task, Way};
+use crate::job::{Credentials, Job, Place, PrivateKey, Task, Way};
 use crate::known_hosts::KnownHosts;
+use crate::probe::Probes;
 
 /// Makes jobs, for several clients at once, and reads each file that they share once.
 pub(crate) struct Preparer {
     wallet: Wallet,
     hosts: Hosts,
+    probes: Probes,
     supervisor: i32,
 }
 
@@ -74,8 +76,8 @@ fn direct(ssh: &Ssh) -> Result<(), Outcome> {
 }
 
 impl Preparer {
-    pub(crate) fn new(wallet: Wallet, hosts: Hosts) -> Self {
-        Self { wallet, hosts, supervisor: rustix::process::getpid().as_raw_nonzero().get() }
+    pub(crate) fn new(wallet: Wallet, hosts: Hosts, probes: Probes) -> Self {
+        Self { wallet, hosts, probes, supervisor: rustix::process::getpid().as_raw_nonzero().get() }
     }
 
     /// The job of collecting from `client`; `identities` are its key pairs, newest last.
@@ -106,8 +108,8 @@ impl Preparer {
         let private =
             |identity: &Identity| PrivateKey { key_id: identity.key_id(), bytes: *identity.to_bytes() };
         let task = Task::Collect {
-            remote_dirs: client.remote_dirs.clone(),
-            request,
+            place: place(client, &self.probes),
+            request: Box::new(request),
             identities: identities.iter().map(private).collect(),
         };
         Ok(Job { supervisor: self.supervisor, name: client.name.clone(), way, task })
@@ -127,6 +129,16 @@ impl Preparer {
             username: ssh.username.clone(),
             expected: Box::new(self.hosts.expected(client, ssh)),
             credentials,
+        }
+    }
+}
+
+/// An installed probe is a matter of the key that logs in; there is none to limit on this machine.
+fn place(client: &Client, probes: &Probes) -> Place {
+    match (client.mode, &client.connection) {
+        (Mode::Installed, Connection::Ssh(_)) => Place::Installed,
+        (Mode::Installed, Connection::Local) | (Mode::Ship, _) => {
+            Place::Shipped { directories: client.remote_dirs.clone(), probes: probes.clone() }
         }
     }
 }

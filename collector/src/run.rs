@@ -14,12 +14,13 @@ use crate::credential::Wallet;
 use crate::finished::{Finished, Incoming};
 use crate::keys::{self, Identities};
 use crate::prepare::{Hosts, Preparer};
+use crate::probe::Probes;
 use crate::queue::Standing;
 use crate::report::{Line, Report, told};
 use crate::schedule::{self, Window};
 use crate::slot::Budget;
 use crate::supervisor::{Ledger, Visit, supervise};
-use crate::{event_time, probe, random};
+use crate::{event_time, random};
 
 /// Attempts that are stored in one transaction at most.
 const BATCH: usize = 64;
@@ -44,6 +45,8 @@ pub(crate) struct Order<'a> {
     pub(crate) wallet: Wallet,
     /// The files of host keys.
     pub(crate) hosts: Hosts,
+    /// The programs for the clients.
+    pub(crate) probes: Probes,
 }
 
 /// Why a run did not do its work.
@@ -139,12 +142,12 @@ fn visit(
         .zip(rows)
         .map(|(client, row)| Visit {
             name: client.name.clone(),
-            budget: Budget::new(client.timeout, probe::BYTES.len()),
+            budget: Budget::new(client.timeout, order.probes.largest()),
             standing: Standing { failed_last: row.failed_last, not_reached_last: row.not_reached_last },
         })
         .collect();
-    let Order { clients, fresh, settings, wallet, hosts, .. } = order;
-    let preparer = Preparer::new(wallet, hosts);
+    let Order { clients, fresh, settings, wallet, hosts, probes, .. } = order;
+    let preparer = Preparer::new(wallet, hosts, probes);
     let prepare = |index: usize| {
         let row = &rows[index];
         preparer.collect(clients[index], row, &identities[&row.name], fresh)

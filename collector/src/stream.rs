@@ -3,8 +3,8 @@
 use model::Outcome;
 use model::text::escape;
 use model::wire::{
-    End, Fault, FaultKind, Frame, Hello, Kind, MAGIC, MAX_FETCH, MAX_FRAME, MAX_NOISE, MAX_RECORDS, MISSING,
-    from_cbor,
+    End, Fault, FaultKind, Frame, Hello, Kind, MAGIC, MAGIC_STEM, MAX_FETCH, MAX_FRAME, MAX_NOISE,
+    MAX_RECORDS, MISSING, from_cbor,
 };
 use ring::digest::{Context, SHA256};
 
@@ -114,6 +114,9 @@ impl Stream {
         if let Some(at) = magic {
             self.buffer.drain(..at + MAGIC.len());
             self.place = Place::Hello;
+        } else if let Some(version) = other_version(&self.buffer) {
+            let detail = format!("it speaks version {version} of the protocol, and this collector another");
+            return Err(Outcome::NotInstalled { detail });
         } else if self.buffer.len() >= MAX_NOISE + MAGIC.len() {
             return Err(Outcome::ShellNoise { detail: beginning(&self.buffer) });
         }
@@ -170,6 +173,14 @@ impl Stream {
         self.place = Place::Over;
         Ok(Event::End { more: end.more })
     }
+}
+
+/// The version of a probe whose stream begins as ours do, and goes on as that of another version.
+fn other_version(buffer: &[u8]) -> Option<String> {
+    let at = find(buffer, MAGIC_STEM)? + MAGIC_STEM.len();
+    let version = &buffer[at..][..buffer[at..].iter().take(8).position(|byte| *byte == b'\n')?];
+    let is_number = !version.is_empty() && version.iter().all(u8::is_ascii_digit);
+    is_number.then(|| String::from_utf8_lossy(version).into_owned())
 }
 
 fn outcome_of(fault: &Fault) -> Outcome {
@@ -280,6 +291,16 @@ mod tests {
             let (events, stream) = read(&[&said[..cut], &said[cut..]]);
             assert_eq!(events, Ok(vec![Event::Missing("Linux armv7l".to_owned())]));
             assert!(stream.is_over());
+        }
+    }
+
+    #[test]
+    fn a_probe_of_another_protocol_is_named_over_cuts() {
+        let said = b"Welcome!\n\x02fleet-health/12\n\x02....";
+        for cut in 0..said.len() {
+            let (read, _) = read(&[&said[..cut], &said[cut..]]);
+            let Err(Outcome::NotInstalled { detail }) = read else { panic!("{read:?}") };
+            assert!(detail.contains("version 12"), "{detail}");
         }
     }
 

@@ -16,6 +16,7 @@ use crate::found::Found;
 use crate::host_key::{self, Verdict};
 use crate::known_hosts;
 use crate::prepare::{Hosts, Preparer};
+use crate::probe::Probes;
 use crate::queue::Standing;
 use crate::random;
 use crate::report::told;
@@ -50,7 +51,7 @@ pub(crate) fn see(clients: &[&Client], slots: usize, hosts: Hosts) -> Seen {
         })
         .collect();
     let expected: Vec<_> = servers.iter().map(|(client, ssh)| hosts.expected(client, ssh)).collect();
-    let preparer = Preparer::new(Wallet::new(None, None), hosts);
+    let preparer = Preparer::new(Wallet::new(None, None), hosts, Probes::default());
     let prepare = |index: usize| {
         let (client, ssh) = servers[index];
         preparer.host_key(client, ssh)

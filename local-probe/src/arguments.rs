@@ -18,6 +18,8 @@ usage:
 
 what fleet-collector runs, and a client's own cron may:
   local-probe serve DIR              one request on stdin, records on stdout
+  local-probe forced DIR             the same, as the command of a line of authorized_keys:
+                                     refuses whatever else that login is asked to run
   local-probe sample DIR CLIENT      one more record into the spool DIR/CLIENT
   DIR/CLIENT/sample                  the same, by the link that lies there
   local-probe install DIR SHA256     after an upload into DIR
@@ -41,6 +43,11 @@ pub enum Command {
     },
     /// Serve one request over the remote-dir `home`.
     Serve {
+        /// The remote-dir.
+        home: PathBuf,
+    },
+    /// Serve one request over the remote-dir `home`, for a login that may do nothing else.
+    Forced {
         /// The remote-dir.
         home: PathBuf,
     },
@@ -79,6 +86,7 @@ pub fn parse(program: &Path, arguments: &[OsString]) -> Result<Command, String> 
             Ok(Command::Show { root: path(1), json: form == "--json" })
         }
         ["serve", _] => Ok(Command::Serve { home: path(1) }),
+        ["forced", _] => Ok(Command::Forced { home: path(1) }),
         ["sample", _, client] => Ok(Command::Sample { home: path(1), client: uid(client)? }),
         ["install", _, digest] => Ok(Command::Install { home: path(1), digest: sha256(digest)? }),
         [word, ..] => Err(format!("{} or what follows it is not understood", model::text::escape(word))),
@@ -136,6 +144,7 @@ mod tests {
             Ok(Command::Show { root: "/x".into(), json: false })
         );
         assert_eq!(parsed("/p", &["serve", "d"]), Ok(Command::Serve { home: "d".into() }));
+        assert_eq!(parsed("/p", &["forced", "d"]), Ok(Command::Forced { home: "d".into() }));
         let digest = "0f".repeat(32);
         assert_eq!(
             parsed("/p", &["install", "d", &digest]),

@@ -9,6 +9,7 @@
 
 pub mod arguments;
 mod counters;
+pub mod forced;
 pub mod install;
 pub mod machine;
 pub mod platform;

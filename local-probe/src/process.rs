@@ -16,7 +16,7 @@ use crate::machine::Machine;
 use crate::sample::{self, Taken};
 use crate::serve::{Served, serve};
 use crate::spool::{Directory, Limits, Spool};
-use crate::{install, report, show};
+use crate::{forced, install, report, show};
 
 /// How long a request may let us wait.
 const REQUEST: i64 = 30;
@@ -33,7 +33,8 @@ pub fn run() -> Exit {
         Ok(Command::Help) => print(HELP),
         Ok(Command::Version) => print(concat!("local-probe ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Show { root, json }) => show_machine(&root, json),
-        Ok(Command::Serve { home }) => run_serve(&home),
+        Ok(Command::Serve { home }) => run_serve(&home, Limits::default()),
+        Ok(Command::Forced { home }) => run_forced(&home),
         Ok(Command::Sample { home, client }) => run_sample(&home, client),
         Ok(Command::Install { home, digest }) => run_install(&home, &program, &digest),
         Err(error) => {
@@ -65,7 +66,7 @@ fn show_machine(root: &Path, json: bool) -> Exit {
     print(&if json { show::json(&outcome) } else { show::table(&outcome) })
 }
 
-fn run_serve(home: &Path) -> Exit {
+fn run_serve(home: &Path, limits: Limits) -> Exit {
     let (mut input, mut output) = match (PatientInput::new(), unbuffered_output()) {
         (Ok(input), Ok(output)) => (input, output),
         (Err(error), _) | (_, Err(error)) => {
@@ -74,12 +75,23 @@ fn run_serve(home: &Path) -> Exit {
         }
     };
     let machine = Machine::this(Path::new("/"));
-    let served = serve(&machine, home, Limits::default(), &mut input, &mut output, watch);
+    let served = serve(&machine, home, limits, &mut input, &mut output, watch);
     drop(output);
     give_up_streams();
     match served {
         Served::Whole => Exit::Ok,
         Served::Faulty(_) | Served::Cut(_) => Exit::Partial,
+    }
+}
+
+fn run_forced(home: &Path) -> Exit {
+    match forced::check(std::env::var_os("SSH_ORIGINAL_COMMAND").as_deref()) {
+        Ok(()) => run_serve(home, forced::limits()),
+        Err(refusal) => {
+            // To stdout: that is what the collector hears.
+            print(&format!("{refusal}\n"));
+            Exit::Usage
+        }
     }
 }
 

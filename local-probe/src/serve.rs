@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use model::wire::{End, Fault, Frame, Hello, Kind, MAGIC, MAX_FETCH, Request, from_cbor};
+use model::wire::{End, Fault, Frame, Hello, Kind, MAGIC, MAX_FETCH, MAX_PROCESSES, Request, from_cbor};
 use sha2::{Digest as _, Sha256};
 
 use crate::machine::Machine;
@@ -115,7 +115,9 @@ fn read_request(input: &mut impl Read) -> Result<Request, String> {
             if frame.kind != Kind::Request {
                 return Err(format!("a frame {:?} instead of a request", frame.kind));
             }
-            return from_cbor(&frame.payload).map_err(|error| format!("the request cannot be read: {error}"));
+            return from_cbor(&frame.payload)
+                .map_err(|error| format!("the request cannot be read: {error}"))
+                .and_then(bounded);
         }
         match input.read(&mut chunk) {
             Ok(0) => return Err("the request was cut off".to_owned()),
@@ -124,6 +126,17 @@ fn read_request(input: &mut impl Read) -> Result<Request, String> {
             Err(error) => return Err(format!("the request did not come: {error}")),
         }
     }
+}
+
+/// Whoever holds a key that is limited to this program can still say anything in its request.
+fn bounded(request: Request) -> Result<Request, String> {
+    let (names, bytes) = MAX_PROCESSES;
+    if request.processes.len() > names || request.processes.iter().any(|name| name.len() > bytes) {
+        return Err(format!(
+            "the request names more than {names} processes, or one of more than {bytes} bytes"
+        ));
+    }
+    Ok(request)
 }
 
 struct Stream<'a, W> {

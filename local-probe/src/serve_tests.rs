@@ -93,6 +93,18 @@ fn the_acknowledgement_travels_with_the_next_request() {
 }
 
 #[test]
+fn a_request_that_names_too_much_is_refused_and_makes_nothing() {
+    let (home, root, identity) = (home(), tempfile::tempdir().unwrap(), Identity::generate(1));
+    let machine = machine(root.path(), "one");
+    for processes in [vec!["x".to_owned(); 101], vec!["x".repeat(257)]] {
+        let request = Request { processes, ..request(&identity, None, MAX_FETCH) };
+        let fetched = fetch(&machine, home.path(), LIMITS, &request);
+        assert!(fetched.fault.unwrap().detail.contains("processes"));
+    }
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_long_spool_drains_over_several_runs() {
     let (home, root, identity) = (home(), tempfile::tempdir().unwrap(), Identity::generate(1));
     let machine = machine(root.path(), "one");

@@ -106,6 +106,11 @@ pub enum Outcome {
         /// What the client said.
         detail: String,
     },
+    /// The login is to be answered by a probe that is installed there, and none answers that this collector understands.
+    NotInstalled {
+        /// What answered instead.
+        detail: String,
+    },
     /// There is no probe for the client's platform.
     WrongPlatform {
         /// What `uname -sm` said.
@@ -168,6 +173,7 @@ impl Outcome {
             Self::NoCommonAlgorithm { .. } => "no-common-algorithm",
             Self::ShellNoise { .. } => "shell-noise",
             Self::NoExec { .. } => "no-exec",
+            Self::NotInstalled { .. } => "not-installed",
             Self::WrongPlatform { .. } => "wrong-platform",
             Self::NoSpace { .. } => "no-space",
             Self::ProbeFailed { .. } => "probe-failed",
@@ -212,6 +218,7 @@ impl Outcome {
             | Self::NoCommonAlgorithm { detail: text }
             | Self::ShellNoise { detail: text }
             | Self::NoExec { detail: text }
+            | Self::NotInstalled { detail: text }
             | Self::NoSpace { detail: text }
             | Self::ProbeFailed { detail: text }
             | Self::TooLarge { detail: text }
@@ -243,6 +250,7 @@ impl Outcome {
             Self::NoCommonAlgorithm { detail } => format!("no common algorithm: {detail}"),
             Self::ShellNoise { detail } => format!("the login shell prints too much: {detail}"),
             Self::NoExec { detail } => format!("the probe cannot run there: {detail}"),
+            Self::NotInstalled { detail } => format!("the installed probe does not serve: {detail}"),
             Self::WrongPlatform { uname } => format!("there is no probe for {uname}"),
             Self::NoSpace { detail } => format!("no space on the client: {detail}"),
             Self::ProbeFailed { detail } => format!("the probe failed: {detail}"),
@@ -297,7 +305,13 @@ impl Outcome {
                 "let the user's shell start files print nothing for non-interactive logins"
             }
             Self::NoExec { .. } => "set remote-dir to a directory of that user's that is not mounted noexec",
-            Self::WrongPlatform { .. } => "disable the client, or build a probe for that platform",
+            Self::NotInstalled { .. } => {
+                "install this version's probe there, and its line of authorized_keys: fleet-collector recipe NAME"
+            }
+            Self::WrongPlatform { uname } if uname.starts_with("Linux ") => {
+                "build the probe for it (README.md, \"Other architectures\"), or disable the client"
+            }
+            Self::WrongPlatform { .. } => "only Linux can be collected by this version: disable the client",
             Self::NoSpace { .. } => "free space there, or set remote-dir to another file system",
             Self::ProbeFailed { .. } => "run the probe there by hand with --print and see what it says",
             Self::TooLarge { .. } | Self::Malformed { .. } => {

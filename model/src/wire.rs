@@ -16,6 +16,14 @@ use crate::{ClientUid, Clock, SpoolId};
 /// What starts the probe's output, after whatever the login shell printed.
 pub const MAGIC: &[u8; 16] = b"\x02fleet-health/1\n";
 
+/// How [`MAGIC`] begins in every version of this protocol; the version's number and a newline follow. A field that is
+/// added to a frame is skipped by who does not know it, and makes no new version.
+pub const MAGIC_STEM: &[u8; 14] = b"\x02fleet-health/";
+
+/// What the collector's exec says to a login whose key is limited to the installed probe, and all that such a login
+/// answers (sshd hands it over as `SSH_ORIGINAL_COMMAND`).
+pub const SERVE_INSTALLED: &str = "local-probe serve";
+
 /// Bytes of login noise before [`MAGIC`] that are skipped.
 pub const MAX_NOISE: usize = 64 * 1024;
 
@@ -27,6 +35,9 @@ pub const MAX_FETCH: u64 = 8 * 1024 * 1024;
 
 /// The most envelopes of one stream: more than a spool holds.
 pub const MAX_RECORDS: u64 = 32 * 1024;
+
+/// The most names of processes in one request, and the most bytes of each.
+pub const MAX_PROCESSES: (usize, usize) = (100, 256);
 
 /// The line that the shell's part prints when the probe is not there: this word, then what `uname -sm` said.
 pub const MISSING: &str = "fleet-health:missing";
@@ -236,6 +247,42 @@ mod tests {
             let _ = Frame::take(&mut bytes);
             let _ = from_cbor::<Hello>(&bytes);
         }
+    }
+
+    #[test]
+    fn the_magic_begins_as_every_version_does() {
+        assert_eq!(MAGIC.strip_prefix(MAGIC_STEM), Some(&b"1\n"[..]));
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_skipped_and_what_an_earlier_one_lacks_has_a_default() {
+        #[derive(Serialize)]
+        struct Later {
+            client: ClientUid,
+            recipient: Recipient,
+            stored: Option<StoredThrough>,
+            fresh: bool,
+            max_bytes: u64,
+            colour: &'static str,
+        }
+        let recipient = Recipient { key_id: 1, public_key: [2; 32] };
+        let later = Later {
+            client: ClientUid([1; 16]),
+            recipient: recipient.clone(),
+            stored: None,
+            fresh: true,
+            max_bytes: 5,
+            colour: "red",
+        };
+        let expected = Request {
+            client: ClientUid([1; 16]),
+            recipient,
+            stored: None,
+            fresh: true,
+            processes: Vec::new(),
+            max_bytes: 5,
+        };
+        assert_eq!(from_cbor::<Request>(&to_cbor(&later)), Ok(expected));
     }
 
     #[test]

@@ -3,20 +3,35 @@
 
 use model::wire::MISSING;
 
+use crate::probe::Probes;
+
 /// What the probe's `install` prints when all went well.
 pub(super) const INSTALLED: &str = "fleet-health:installed";
 
-/// Runs the probe from the first directory that has it, else says that it is missing. A directory or probe of another
-/// user, or a link, counts for nothing: everybody knows the probe's name, and may have put a program there under it
-/// where the directory lies in a place like /tmp. What the shell itself has to say comes along as noise.
-pub(super) fn serve(directories: &[String], sha256: &str) -> String {
+/// Runs the probe of the client's machine from the first directory that has it, else says that it is missing. A directory
+/// or probe of another user, or a link, counts for nothing: everybody knows the probe's name, and may have put a program
+/// there under it where the directory lies in a place like /tmp. What the shell itself has to say comes along as noise.
+///
+/// A home that machines of several architectures share holds a probe for each, so that the name alone does not tell.
+pub(super) fn serve(directories: &[String], probes: &Probes) -> String {
     let list = directories.iter().map(|directory| path(directory)).collect::<Vec<_>>().join(" ");
+    let cases: Vec<String> = probes
+        .by_machine()
+        .iter()
+        .map(|(machine, probe)| format!("\"Linux {machine}\") h={};; ", probe.sha256))
+        .collect();
+    let cases = cases.concat();
     format!(
-        "/bin/sh -c 'exec 2>&1; for d in {list}; do \
-         p=$d/probe-{sha256}; \
-         if [ -x $p ] && [ -O $d ] && [ ! -L $d ] && [ -O $p ] && [ ! -L $p ]; then exec $p serve $d; fi; done; \
-         echo {MISSING} `uname -sm`'"
+        "/bin/sh -c 'exec 2>&1; h=; m=`uname -sm`; case $m in {cases}esac; \
+         if [ $h ]; then for d in {list}; do p=$d/probe-$h; \
+         if [ -x $p ] && [ -O $d ] && [ ! -L $d ] && [ -O $p ] && [ ! -L $p ]; then exec $p serve $d; fi; done; fi; \
+         echo {MISSING} $m'"
     )
+}
+
+/// Says what the client is, in the words of a missing probe.
+pub(super) fn uname() -> String {
+    format!("/bin/sh -c 'echo {MISSING} `uname -sm`'")
 }
 
 /// Puts the probe of `size` bytes that comes on stdin into `directory`: ours, no link, under a random name that did not
@@ -42,10 +57,29 @@ mod tests {
     use super::*;
     use std::process::Command;
 
+    fn embedded() -> Probes {
+        Probes::load(&[], &mut |warning| panic!("{warning}"))
+    }
+
+    #[test]
+    fn another_system_says_what_it_is() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let uname = directory.path().join("uname");
+        std::fs::write(&uname, "#!/bin/sh\necho FreeBSD amd64\n").unwrap();
+        std::fs::set_permissions(&uname, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(serve(&[".fleet-health".to_owned()], &embedded()));
+        shell.env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()));
+        let printed = shell.current_dir(directory.path()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&printed.stdout), format!("{MISSING} FreeBSD amd64\n"));
+    }
+
     #[test]
     fn a_missing_probe_is_reported_with_the_platform_by_every_shell_here() {
         let directory = tempfile::tempdir().unwrap();
-        let command = serve(&[".fleet-health".to_owned(), "/nonexistent/dir".to_owned()], "ab12");
+        let command = serve(&[".fleet-health".to_owned(), "/nonexistent/dir".to_owned()], &embedded());
         for shell in ["/bin/sh", "/bin/bash", "/bin/dash", "/bin/csh", "/usr/bin/fish", "/bin/busybox"] {
             if !std::path::Path::new(shell).exists() {
                 continue;
@@ -67,7 +101,9 @@ mod tests {
 
         let directory = tempfile::tempdir().unwrap();
         let place = |name: &str| directory.path().join(name);
-        let probe = |name: &str| place(name).join("probe-ab12");
+        let probes = embedded();
+        let own = probes.by_machine()[0].1.sha256.clone();
+        let probe = |name: &str| place(name).join(format!("probe-{own}"));
         for name in ["ours", "foreign", "foreign-probe", "linked-probe"] {
             std::fs::create_dir(place(name)).unwrap();
             std::fs::set_permissions(place(name), std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -79,7 +115,7 @@ mod tests {
         symlink(probe("ours"), probe("linked-probe")).unwrap();
         let run = |name: &str| {
             let mut shell = Command::new("/bin/sh");
-            shell.arg("-c").arg(serve(&[name.to_owned()], "ab12")).current_dir(directory.path());
+            shell.arg("-c").arg(serve(&[name.to_owned()], &probes)).current_dir(directory.path());
             String::from_utf8_lossy(&shell.output().unwrap().stdout).into_owned()
         };
         assert_eq!(run("ours"), "it ran\n");

@@ -2,28 +2,29 @@
 //! missing), open what it streams, pass it up.
 
 use model::text::escape;
-use model::wire::{Frame, Kind, Request};
+use model::wire::{Frame, Kind, Request, SERVE_INSTALLED};
 use model::{Outcome, Phase};
 
 use super::records::Records;
 use super::transport::Transport;
 use super::{Link, local, login, script, ssh};
 use crate::found::Found;
-use crate::job::{Job, PrivateKey, Task, Up, Way};
+use crate::job::{Job, Place, PrivateKey, Task, Up, Way};
+use crate::probe::{Probe, Probes};
+use crate::random;
 use crate::stream::{Cut, Event, Stream};
-use crate::{probe, random};
 
 /// Does the job; how it went, and the way to say good-bye on.
 pub(super) fn walk(job: &Job, link: &mut Link) -> (Outcome, Option<Box<dyn Transport>>) {
     match &job.task {
         Task::HostKey => (see_host_key(job, link).err().unwrap_or(Outcome::Collected), None),
-        Task::Collect { remote_dirs, request, identities } => {
+        Task::Collect { place, request, identities } => {
             let mut transport = match connect(job, link) {
                 Ok(transport) => transport,
                 Err(outcome) => return (outcome, None),
             };
-            let visit = Visit { remote_dirs, request, identities };
-            let outcome = visit.collect(&mut *transport, link);
+            let visit = Visit { request, identities };
+            let outcome = visit.collect(place, &mut *transport, link);
             (outcome.unwrap_or_else(|outcome| outcome), Some(transport))
         }
     }
@@ -64,7 +65,6 @@ fn once_more<T>(link: &mut Link, mut act: impl FnMut(&mut Link) -> Result<T, Out
 }
 
 struct Visit<'a> {
-    remote_dirs: &'a [String],
     request: &'a Request,
     identities: &'a [PrivateKey],
 }
@@ -80,15 +80,46 @@ enum Served {
 }
 
 impl Visit<'_> {
-    fn collect(&self, transport: &mut dyn Transport, link: &mut Link) -> Result<Outcome, Outcome> {
-        match self.serve(transport, link)? {
-            Served::Ended(outcome) => return Ok(outcome),
-            Served::Missing(uname) if probe::runs_on(&uname) => link.note("the probe is not there"),
-            Served::Missing(uname) => return Err(Outcome::WrongPlatform { uname }),
-            Served::Broken(said) => link.note(format!("the probe does not run: {said}")),
+    fn collect(
+        &self,
+        place: &Place,
+        transport: &mut dyn Transport,
+        link: &mut Link,
+    ) -> Result<Outcome, Outcome> {
+        match place {
+            Place::Shipped { directories, probes } => self.shipped(directories, probes, transport, link),
+            Place::Installed => match self.serve(SERVE_INSTALLED, transport, link)? {
+                Served::Ended(outcome) => Ok(outcome),
+                Served::Missing(said) | Served::Broken(said) => Err(Outcome::NotInstalled { detail: said }),
+            },
         }
-        self.upload(transport, link)?;
-        match self.serve(transport, link)? {
+    }
+
+    fn shipped(
+        &self,
+        directories: &[String],
+        probes: &Probes,
+        transport: &mut dyn Transport,
+        link: &mut Link,
+    ) -> Result<Outcome, Outcome> {
+        let command = script::serve(directories, probes);
+        let probe = match self.serve(&command, transport, link)? {
+            Served::Ended(outcome) => return Ok(outcome),
+            Served::Missing(uname) => {
+                let Some(probe) = probes.for_client(&uname) else {
+                    return Err(Outcome::WrongPlatform { uname });
+                };
+                link.note(format!("the probe for {uname} is not there"));
+                probe
+            }
+            Served::Broken(said) => {
+                link.note(format!("the probe does not run: {said}"));
+                let uname = uname(transport, &said)?;
+                probes.for_client(&uname).ok_or(Outcome::WrongPlatform { uname })?
+            }
+        };
+        upload(probe, directories, transport, link)?;
+        match self.serve(&command, transport, link)? {
             Served::Ended(outcome) => Ok(outcome),
             Served::Missing(_) => {
                 Err(Outcome::NoExec { detail: "it was sent, and is gone again".to_owned() })
@@ -99,14 +130,18 @@ impl Visit<'_> {
         }
     }
 
-    fn serve(&self, transport: &mut dyn Transport, link: &mut Link) -> Result<Served, Outcome> {
+    fn serve(
+        &self,
+        command: &str,
+        transport: &mut dyn Transport,
+        link: &mut Link,
+    ) -> Result<Served, Outcome> {
         link.enter(Phase::Exec);
         let mut stream = Stream::new();
         let mut records = Records::new(self.request, self.identities);
         let mut missing = None;
-        let command = script::serve(self.remote_dirs, probe::SHA256);
         let request = Frame::of(Kind::Request, self.request).to_bytes();
-        transport.exec(&command, &request, &mut |piece| {
+        transport.exec(command, &request, &mut |piece| {
             for event in stream.feed(piece)? {
                 match event {
                     Event::Missing(uname) => missing = Some(uname),
@@ -146,31 +181,52 @@ impl Visit<'_> {
             Cut::Within(outcome) => Err(outcome),
         }
     }
+}
 
-    /// Sends the probe to the first directory that takes it and can run it.
-    fn upload(&self, transport: &mut dyn Transport, link: &mut Link) -> Result<(), Outcome> {
-        link.uploaded = true;
-        let mut refusals = Vec::new();
-        for directory in self.remote_dirs {
-            link.enter(Phase::Upload);
-            let name = format!("{:016x}", u64::from_be_bytes(random::bytes()));
-            let command = script::install(directory, probe::BYTES.len(), probe::SHA256, &name);
-            let mut said = Vec::new();
-            transport.exec(&command, probe::BYTES, &mut |piece| {
-                let room = 16 * 1024_usize.saturating_sub(said.len());
-                said.extend(&piece[..piece.len().min(room)]);
-                Ok(false)
-            })?;
-            let said = String::from_utf8_lossy(&said);
-            if said.lines().any(|line| line.trim_end().ends_with(script::INSTALLED)) {
-                link.found(Found::Sent { directory: directory.clone() });
-                return Ok(());
+/// What the client is, where its probe is there and does not run. A login that does not even run `uname` runs nothing.
+fn uname(transport: &mut dyn Transport, said: &str) -> Result<String, Outcome> {
+    let mut stream = Stream::new();
+    let mut found = None;
+    transport.exec(&script::uname(), b"", &mut |piece| {
+        for event in stream.feed(piece)? {
+            if let Event::Missing(uname) = event {
+                found = Some(uname);
             }
-            link.note(format!("{directory} refused the probe: {}", escape(&said)));
-            refusals.push((directory, said.into_owned()));
         }
-        Err(refused(&refusals))
+        Ok(stream.is_over())
+    })?;
+    found.ok_or_else(|| Outcome::NoExec { detail: format!("the login runs no command: {said}") })
+}
+
+/// Sends the probe to the first directory that takes it and can run it.
+fn upload(
+    probe: &Probe,
+    directories: &[String],
+    transport: &mut dyn Transport,
+    link: &mut Link,
+) -> Result<(), Outcome> {
+    let bytes = probe.bytes().map_err(|detail| Outcome::WorkerFailed { detail })?;
+    link.uploaded = true;
+    let mut refusals = Vec::new();
+    for directory in directories {
+        link.enter(Phase::Upload);
+        let name = format!("{:016x}", u64::from_be_bytes(random::bytes()));
+        let command = script::install(directory, bytes.len(), &probe.sha256, &name);
+        let mut said = Vec::new();
+        transport.exec(&command, &bytes, &mut |piece| {
+            let room = 16 * 1024_usize.saturating_sub(said.len());
+            said.extend(&piece[..piece.len().min(room)]);
+            Ok(false)
+        })?;
+        let said = String::from_utf8_lossy(&said);
+        if said.lines().any(|line| line.trim_end().ends_with(script::INSTALLED)) {
+            link.found(Found::Sent { directory: directory.clone() });
+            return Ok(());
+        }
+        link.note(format!("{directory} refused the probe: {}", escape(&said)));
+        refusals.push((directory, said.into_owned()));
     }
+    Err(refused(&refusals))
 }
 
 fn refused(refusals: &[(&String, String)]) -> Outcome {

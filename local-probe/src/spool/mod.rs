@@ -46,13 +46,16 @@ pub struct Limits {
     pub bytes: u64,
     /// Records.
     pub records: usize,
+    /// Spools of one directory: a new one beyond it is refused.
+    pub spools: usize,
     /// How long is waited for the lock.
     pub patience: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 16 * 1024 * 1024, records: 20_000, patience: Duration::from_secs(5) }
+        let (bytes, records) = (16 * 1024 * 1024, 20_000);
+        Self { bytes, records, spools: usize::MAX, patience: Duration::from_secs(5) }
     }
 }
 
@@ -72,7 +75,14 @@ pub struct Spool {
 impl Spool {
     /// Opens, or makes, the spool of `client` in `home`, the remote-dir, and takes its lock. Stale temporaries go.
     pub fn open(home: &Directory, client: ClientUid, limits: Limits) -> Result<Self, Fault> {
-        let directory = home.child(&client.to_string())?;
+        let name = client.to_string();
+        if home.stat(&name).is_none() && spools(home)? >= limits.spools {
+            let (place, most) = (home.shown(), limits.spools);
+            return Err(other(format!(
+                "{place} holds {most} spools and takes no more: remove those whose management host is gone"
+            )));
+        }
+        let directory = home.child(&name)?;
         let lock = Lock::take(&directory, limits.patience)?;
         directory.remove_temporaries()?;
         let entries = records::scan(&directory)?;
@@ -213,6 +223,10 @@ impl Spool {
         gap::forget(&self.directory)?;
         Ok(true)
     }
+}
+
+fn spools(home: &Directory) -> Result<usize, Fault> {
+    Ok(home.names()?.iter().filter(|name| name.parse::<ClientUid>().is_ok()).count())
 }
 
 fn parse_id(bytes: &[u8]) -> Option<SpoolId> {

@@ -11,7 +11,7 @@ use super::*;
 pub(crate) const CLIENT: ClientUid = ClientUid([7; 16]);
 
 pub(crate) const LIMITS: Limits =
-    Limits { bytes: 64 * 1024 * 1024, records: 1000, patience: Duration::from_millis(50) };
+    Limits { bytes: 64 * 1024 * 1024, records: 1000, spools: 3, patience: Duration::from_millis(50) };
 
 pub(crate) fn home() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
@@ -54,6 +54,19 @@ fn bodies(spool: &Spool, identity: &Identity) -> Vec<(u64, Body)> {
         (header.sequence, Record::decode(&plain).unwrap().body)
     };
     spool.entries().iter().map(body).collect()
+}
+
+#[test]
+fn a_directory_takes_no_more_spools_than_it_may_and_keeps_serving_those_it_has() {
+    let home = home();
+    let directory = Directory::open(home.path()).unwrap();
+    let open = |client: u8| Spool::open(&directory, ClientUid([client; 16]), LIMITS).map(drop);
+    for client in 1..=3 {
+        open(client).unwrap();
+    }
+    assert!(open(4).unwrap_err().detail.contains("holds 3 spools"));
+    assert!(!home.path().join(ClientUid([4; 16]).to_string()).exists());
+    open(2).unwrap();
 }
 
 #[test]

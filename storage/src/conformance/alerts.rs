@@ -149,6 +149,7 @@ pub fn every_outcome_survives(store: &mut dyn Store) -> Outcomes {
         Outcome::NoCommonAlgorithm { detail: text() },
         Outcome::ShellNoise { detail: text() },
         Outcome::NoExec { detail: text() },
+        Outcome::NotInstalled { detail: text() },
         Outcome::WrongPlatform { uname: text() },
         Outcome::NoSpace { detail: text() },
         Outcome::ProbeFailed { detail: text() },
