@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 
 use config::Secret;
 use model::wire::{MAX_FRAME, Request, from_cbor};
-use model::{ClientName, Clock, Outcome, Phase, SpoolId};
+use model::{ClientName, ClientUid, Clock, Outcome, Phase, SpoolId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -57,6 +57,13 @@ pub(crate) enum Way {
 pub(crate) enum Task {
     /// Only see which host key the server has.
     HostKey,
+    /// Remove a spool, and the probes with it where no other spool is there.
+    Forget {
+        /// Directories for the probe; whichever holds the spool.
+        remote_dirs: Vec<String>,
+        /// Whose spool.
+        client: ClientUid,
+    },
     /// Run the probe and fetch its records.
     Collect {
         /// Where the probe is.
@@ -266,7 +273,6 @@ impl Write for Capped<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::ClientUid;
     use model::wire::Recipient;
     use proptest::prelude::*;
 

@@ -2,7 +2,10 @@
 //! spooled; the supervisor bounds the workers, stamps what they bring, and stores it.
 
 mod certificate;
+mod check_host;
 pub mod cli;
+mod clients;
+mod command;
 mod credential;
 mod elf;
 mod event_time;
@@ -24,6 +27,7 @@ mod run;
 mod schedule;
 mod selection;
 mod slot;
+mod ssh_config;
 mod stream;
 mod supervisor;
 mod trust;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{Client, Connection, Mode, Ssh};
 use envelope::Identity;
-use model::Outcome;
 use model::wire::{MAX_FETCH, Request};
+use model::{ClientUid, Outcome};
 use storage::ClientRow;
 
 use crate::credential::Wallet;
@@ -80,6 +80,11 @@ impl Preparer {
         Self { wallet, hosts, probes, supervisor: rustix::process::getpid().as_raw_nonzero().get() }
     }
 
+    /// The size of the largest program that may have to be sent, in bytes.
+    pub(crate) fn largest_probe(&self) -> usize {
+        self.probes.largest()
+    }
+
     /// The job of collecting from `client`; `identities` are its key pairs, newest last.
     pub(crate) fn collect(
         &self,
@@ -89,14 +94,7 @@ impl Preparer {
         fresh: bool,
     ) -> Result<Job, Outcome> {
         let newest = identities.last().expect("each client of a run has a key pair");
-        let way = match &client.connection {
-            Connection::Local => Way::Local,
-            Connection::Ssh(ssh) => {
-                direct(ssh)?;
-                let credentials = self.wallet.credentials(ssh)?;
-                self.ssh(client, ssh, credentials)
-            }
-        };
+        let way = self.way(client)?;
         let request = Request {
             client: row.uid,
             recipient: newest.recipient(),
@@ -113,6 +111,23 @@ impl Preparer {
             identities: identities.iter().map(private).collect(),
         };
         Ok(Job { supervisor: self.supervisor, name: client.name.clone(), way, task })
+    }
+
+    /// The job of removing the spool of `uid` at `client`.
+    pub(crate) fn forget(&self, client: &Client, uid: ClientUid) -> Result<Job, Outcome> {
+        let task = Task::Forget { remote_dirs: client.remote_dirs.clone(), client: uid };
+        Ok(Job { supervisor: self.supervisor, name: client.name.clone(), way: self.way(client)?, task })
+    }
+
+    fn way(&self, client: &Client) -> Result<Way, Outcome> {
+        Ok(match &client.connection {
+            Connection::Local => Way::Local,
+            Connection::Ssh(ssh) => {
+                direct(ssh)?;
+                let credentials = self.wallet.credentials(ssh)?;
+                self.ssh(client, ssh, credentials)
+            }
+        })
     }
 
     /// The job of seeing `client`'s host key. It needs no credential, so it gets none.

@@ -145,7 +145,7 @@ pub(crate) fn told(client: &ClientName, outcome: &Outcome) -> String {
 }
 
 /// What to do, as the line to type for this client.
-fn remedy(client: &ClientName, outcome: &Outcome) -> String {
+pub(crate) fn remedy(client: &ClientName, outcome: &Outcome) -> String {
     outcome.remedy().replace("trust NAME", &format!("trust {client}"))
 }
 

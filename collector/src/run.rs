@@ -1,6 +1,7 @@
 //! One run: who is to be visited, the visits, and what they brought into the storage.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use config::{Client, Settings, StorageUrl};
@@ -91,8 +92,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     let now: Timestamp = SystemTime::now().into();
     let _lock = RunLock::take(&state_dir, Program::Collector)?;
     let mut store = SqliteStore::open(database)?;
-    let master = MasterKey::load_or_create(&state_dir.join("master.key"));
-    let master = master.map_err(|fault| Failure::MasterKey(fault.to_string()))?;
+    let master = master_key(&state_dir)?;
 
     let mut log = storage::Run {
         program: Program::Collector,
@@ -120,6 +120,12 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     (log.done, log.failed) = (report.collected() as u64, report.failed() as u64);
     ReportStore::note_run(&mut store, &log)?;
     Ok(report)
+}
+
+/// The key that seals the clients' key pairs, made where there is none.
+pub(crate) fn master_key(state_dir: &Path) -> Result<MasterKey, Failure> {
+    MasterKey::load_or_create(&state_dir.join("master.key"))
+        .map_err(|fault| Failure::MasterKey(fault.to_string()))
 }
 
 /// When the latest whole runs began, this one included.
@@ -161,6 +167,8 @@ struct Batches<'a> {
     rows: &'a [ClientRow],
     store: &'a mut dyn ReportStore,
     waiting: Vec<(Line, Attempt)>,
+    /// Key pairs that nothing names once what waits is stored: the client, and the oldest that is named.
+    old_keys: Vec<(ClientUid, u32)>,
     bytes: usize,
     oldest: Instant,
     /// The newest event time of each client that this run stored.
@@ -175,6 +183,7 @@ impl<'a> Batches<'a> {
             rows,
             store,
             waiting: Vec::new(),
+            old_keys: Vec::new(),
             bytes: 0,
             oldest: Instant::now(),
             newest: HashMap::new(),
@@ -189,6 +198,9 @@ impl<'a> Batches<'a> {
             return Ok(());
         }
         let stored = self.store.store(&attempts)?;
+        for (client, below) in std::mem::take(&mut self.old_keys) {
+            self.store.forget_keys(client, below)?;
+        }
         for (line, stored) in lines.iter_mut().zip(stored) {
             line.stored = stored;
         }
@@ -219,6 +231,9 @@ impl Ledger for Batches<'_> {
             uploaded: finished.uploaded,
             stored: 0,
         };
+        if let Some(below) = keys::forgettable(row, finished.oldest_key) {
+            self.old_keys.push((row.uid, below));
+        }
         let floor = self.newest.get(&row.name).copied().max(row.last_event_time);
         let attempt = attempt(row.uid, floor, finished);
         if let Some(record) = attempt.records.last() {

@@ -10,6 +10,7 @@
 pub mod arguments;
 mod counters;
 pub mod forced;
+pub mod forget;
 pub mod install;
 pub mod machine;
 pub mod platform;

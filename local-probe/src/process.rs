@@ -16,7 +16,7 @@ use crate::machine::Machine;
 use crate::sample::{self, Taken};
 use crate::serve::{Served, serve};
 use crate::spool::{Directory, Limits, Spool};
-use crate::{forced, install, report, show};
+use crate::{forced, forget, install, report, show};
 
 /// How long a request may let us wait.
 const REQUEST: i64 = 30;
@@ -36,6 +36,7 @@ pub fn run() -> Exit {
         Ok(Command::Serve { home }) => run_serve(&home, Limits::default()),
         Ok(Command::Forced { home }) => run_forced(&home),
         Ok(Command::Sample { home, client }) => run_sample(&home, client),
+        Ok(Command::Forget { home, client }) => run_forget(&home, client),
         Ok(Command::Install { home, digest }) => run_install(&home, &program, &digest),
         Err(error) => {
             complain(&format!("{error}\n\n{HELP}"));
@@ -136,6 +137,16 @@ fn run_install(home: &Path, program: &Path, digest: &[u8; 32]) -> Exit {
         Err(error) => {
             complain(&error);
             Exit::Storage
+        }
+    }
+}
+
+fn run_forget(home: &Path, client: model::ClientUid) -> Exit {
+    match forget::forget(home, client, Limits::default()) {
+        Ok(()) => Exit::Ok,
+        Err(fault) => {
+            complain(&fault.detail);
+            if fault.kind == FaultKind::Locked { Exit::Busy } else { Exit::Storage }
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use model::text::escape;
 use model::wire::{Frame, Kind, Request, SERVE_INSTALLED};
-use model::{Outcome, Phase};
+use model::{ClientUid, Outcome, Phase};
 
 use super::records::Records;
 use super::transport::Transport;
@@ -18,6 +18,14 @@ use crate::stream::{Cut, Event, Stream};
 pub(super) fn walk(job: &Job, link: &mut Link) -> (Outcome, Option<Box<dyn Transport>>) {
     match &job.task {
         Task::HostKey => (see_host_key(job, link).err().unwrap_or(Outcome::Collected), None),
+        Task::Forget { remote_dirs, client } => {
+            let mut transport = match connect(job, link) {
+                Ok(transport) => transport,
+                Err(outcome) => return (outcome, None),
+            };
+            let outcome = forget(remote_dirs, *client, &mut *transport, link);
+            (outcome.err().unwrap_or(Outcome::Collected), Some(transport))
+        }
         Task::Collect { place, request, identities } => {
             let mut transport = match connect(job, link) {
                 Ok(transport) => transport,
@@ -62,6 +70,27 @@ fn once_more<T>(link: &mut Link, mut act: impl FnMut(&mut Link) -> Result<T, Out
         }
         result => result,
     }
+}
+
+/// Has whichever probe is there remove the spool.
+fn forget(
+    remote_dirs: &[String],
+    client: ClientUid,
+    transport: &mut dyn Transport,
+    link: &mut Link,
+) -> Result<(), Outcome> {
+    link.enter(Phase::Exec);
+    let mut said = Vec::new();
+    transport.exec(&script::forget(remote_dirs, client), &[], &mut |piece| {
+        let room = 16 * 1024_usize.saturating_sub(said.len());
+        said.extend(&piece[..piece.len().min(room)]);
+        Ok(false)
+    })?;
+    let said = String::from_utf8_lossy(&said);
+    if said.lines().any(|line| line.trim_end().ends_with(script::FORGOTTEN)) {
+        return Ok(());
+    }
+    Err(Outcome::ProbeFailed { detail: format!("the spool is not removed: {}", escape(&said)) })
 }
 
 struct Visit<'a> {

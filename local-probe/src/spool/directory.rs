@@ -174,6 +174,13 @@ impl Directory {
         Ok(names)
     }
 
+    /// Removes an empty directory in it, durably.
+    pub(crate) fn remove_directory(&self, name: &str) -> Result<(), Fault> {
+        rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)
+            .map_err(|error| self.fault(name, "cannot be removed", error))?;
+        self.sync()
+    }
+
     /// Removes what a run that was killed left behind; only with the lock held.
     pub(super) fn remove_temporaries(&self) -> Result<(), Fault> {
         self.names()?.iter().filter(|name| name.starts_with(TEMPORARY)).try_for_each(|name| self.remove(name))

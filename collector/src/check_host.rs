@@ -1,0 +1,376 @@
+//! What stands between us and a client, stage by stage: by the same worker and the same code as a collection, but nothing
+//! is stored.
+
+use std::time::Duration;
+
+use config::Client;
+use envelope::Identity;
+use model::{Body, ClientName, ClientUid, Outcome, Phase, Record};
+use serde::Serialize;
+use storage::ClientRow;
+
+use crate::finished::{Finished, Step};
+use crate::found::Found;
+use crate::prepare::Preparer;
+use crate::queue::Standing;
+use crate::random;
+use crate::report::{remedy, told};
+use crate::slot::Budget;
+use crate::supervisor::{Visit, supervise};
+use crate::trust::All;
+
+/// One stage, as `--json` gives it.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Stage {
+    #[serde(rename = "stage")]
+    name: &'static str,
+    ok: bool,
+    /// How long it took; `None` where it is but read off another.
+    seconds: Option<f64>,
+    /// What was found, or what is wrong.
+    detail: String,
+    /// What to do where something is wrong.
+    remedy: String,
+}
+
+/// One client, as `--json` gives it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Checked {
+    name: ClientName,
+    ok: bool,
+    stages: Vec<Stage>,
+    /// The line for the client's own crontab.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cron: Option<String>,
+}
+
+/// Whom to check, and as whom: the row and the key pairs where the client was collected before.
+pub(crate) struct Subject<'a> {
+    /// The client.
+    pub(crate) client: &'a Client,
+    /// Its row and key pairs, newest last.
+    pub(crate) known: Option<(ClientRow, Vec<Identity>)>,
+}
+
+/// Visits each. A client that was never collected is visited under an identity that is thrown away, and its spool is
+/// removed again.
+pub(crate) fn check(subjects: &[Subject<'_>], slots: usize, preparer: &Preparer) -> Vec<Checked> {
+    let strangers: Vec<_> = subjects.iter().map(|subject| stranger(subject.client)).collect();
+    let whose = |index: usize| match &subjects[index].known {
+        Some((row, identities)) => (row, &identities[..]),
+        None => (&strangers[index].0, &strangers[index].1[..]),
+    };
+    let visits: Vec<_> = subjects
+        .iter()
+        .map(|subject| Visit {
+            name: subject.client.name.clone(),
+            budget: Budget::new(subject.client.timeout, preparer.largest_probe()),
+            standing: Standing { failed_last: false, not_reached_last: false },
+        })
+        .collect();
+    let prepare = |index: usize| {
+        let (row, identities) = whose(index);
+        preparer.collect(subjects[index].client, row, identities, true)
+    };
+    let mut all = All(Vec::new());
+    let order: Vec<_> = (0..visits.len()).collect();
+    let Ok(()) = supervise(&visits, &order, slots, None, &prepare, &mut all);
+    all.0.sort_by_key(|finished| finished.index);
+    let spooled = |finished: &&Finished| subjects[finished.index].known.is_none() && finished.hello.is_some();
+    let tidy: Vec<_> = all.0.iter().filter(spooled).map(|finished| finished.index).collect();
+    let forget = |index: usize| preparer.forget(subjects[index].client, strangers[index].0.uid);
+    let mut tidied = All(Vec::new());
+    let Ok(()) = supervise(&visits, &tidy, slots, None, &forget, &mut tidied);
+    for left in tidied.0.iter().filter(|finished| !finished.outcome.is_collected()) {
+        let name = &subjects[left.index].client.name;
+        log::warn!("{name}: the trial's spool could not be removed: {}", told(name, &left.outcome));
+    }
+    let checked = |finished: &Finished| {
+        let subject = &subjects[finished.index];
+        let stages = stages(&subject.client.name, finished);
+        let uid = subject.known.as_ref().map(|(row, _)| row.uid);
+        let cron = uid.and_then(|uid| cron(uid, finished));
+        Checked { name: subject.client.name.clone(), ok: stages.iter().all(|stage| stage.ok), stages, cron }
+    };
+    all.0.iter().map(checked).collect()
+}
+
+fn stranger(client: &Client) -> (ClientRow, Vec<Identity>) {
+    let row = ClientRow {
+        name: client.name.clone(),
+        uid: ClientUid(random::bytes()),
+        last_event_time: None,
+        stored: None,
+        failed_last: false,
+        not_reached_last: false,
+        last_turn: None,
+        keys: Vec::new(),
+    };
+    (row, vec![Identity::generate(1)])
+}
+
+impl Checked {
+    /// Whether all went well.
+    pub(crate) fn is_ok(&self) -> bool {
+        self.ok
+    }
+
+    /// The table for a person.
+    pub(crate) fn text(&self) -> String {
+        let mut lines = vec![self.name.to_string()];
+        for stage in &self.stages {
+            let verdict = if stage.ok { "ok  " } else { "FAIL" };
+            let seconds = stage.seconds.map_or_else(|| " ".repeat(8), |seconds| format!("{seconds:6.3} s"));
+            lines.push(format!("  {verdict}  {:9}  {seconds}  {}", stage.name, stage.detail));
+            if !stage.remedy.is_empty() {
+                lines.push(format!("{:29}-> {}", "", stage.remedy));
+            }
+        }
+        if let Some(cron) = &self.cron {
+            lines.push("  the client's own crontab may sample while nobody collects:".to_owned());
+            lines.push(format!("    {cron}"));
+        }
+        lines.join("\n")
+    }
+}
+
+/// The object for a program.
+pub(crate) fn json(clients: &[Checked]) -> String {
+    #[derive(Serialize)]
+    struct Object<'a> {
+        version: u32,
+        ok: bool,
+        clients: &'a [Checked],
+    }
+    let object = Object { version: 1, ok: clients.iter().all(Checked::is_ok), clients };
+    serde_json::to_string(&object).expect("texts and finite numbers have a form in JSON")
+}
+
+fn cron(uid: ClientUid, finished: &Finished) -> Option<String> {
+    let probe = finished.steps.iter().find_map(|(_, step)| match step {
+        Step::Found(Found::Probe { directory, .. }) if !directory.is_empty() => Some(directory),
+        _ => None,
+    })?;
+    Some(format!("*/5 * * * *  {}/{uid}/sample", model::text::escape(probe)))
+}
+
+/// The stages of a visit that ended: those that were passed, then the one that failed.
+fn stages(name: &ClientName, finished: &Finished) -> Vec<Stage> {
+    let mut stages = passed(finished);
+    if finished.outcome == Outcome::Collected {
+        return stages;
+    }
+    let failed = failed_in(finished);
+    stages.retain(|stage| place(stage.name) < place(failed));
+    stages.push(Stage {
+        name: failed,
+        ok: false,
+        seconds: phase_of(failed).map(|phase| seconds(spent(finished, phase))),
+        detail: finished.outcome.message(),
+        remedy: remedy(name, &finished.outcome),
+    });
+    stages
+}
+
+/// The names of all stages, in order.
+const STAGES: [&str; 9] =
+    ["dns", "connect", "host key", "login", "directory", "exec", "probe", "envelope", "clock"];
+
+fn place(stage: &str) -> usize {
+    STAGES.iter().position(|name| *name == stage).unwrap_or(STAGES.len())
+}
+
+fn phase_of(stage: &str) -> Option<Phase> {
+    Some(match stage {
+        "dns" => Phase::Dns,
+        "connect" => Phase::Connect,
+        "host key" => Phase::Handshake,
+        "login" => Phase::Auth,
+        "directory" => Phase::Upload,
+        "exec" => Phase::Exec,
+        _ => return None,
+    })
+}
+
+fn passed(finished: &Finished) -> Vec<Stage> {
+    let ok = |name, seconds, detail| Stage { name, ok: true, seconds, detail, remedy: String::new() };
+    let timed = |stage, phase, detail| ok(stage, Some(seconds(spent(finished, phase))), detail);
+    let sent = finished.steps.iter().any(|(_, step)| matches!(step, Step::Found(Found::Sent { .. })));
+    let mut stages = Vec::new();
+    for (after, step) in &finished.steps {
+        let Step::Found(found) = step else { continue };
+        stages.extend(match found {
+            Found::Addresses(_) => vec![timed("dns", Phase::Dns, found.to_string())],
+            Found::Connected(address) => vec![timed("connect", Phase::Connect, address.to_string())],
+            Found::HostKey { .. } => vec![timed("host key", Phase::Handshake, found.to_string())],
+            Found::Login { by } => vec![timed("login", Phase::Auth, model::text::escape(by))],
+            Found::Probe { version, directory, .. } => {
+                let how = if sent { "the probe was sent there" } else { "the probe is there" };
+                let directory = format!("{}: {how}", model::text::escape(directory));
+                let version = format!("version {}{}", model::text::escape(version), platform(finished));
+                let exec = spent_until(finished, Phase::Exec, *after);
+                vec![
+                    timed("directory", Phase::Upload, directory),
+                    ok("exec", Some(seconds(exec)), "the probe answered".to_owned()),
+                    ok("probe", None, version),
+                    ok("envelope", Some(seconds(finished.took.saturating_sub(*after))), opened(finished)),
+                    ok("clock", None, clock(finished)),
+                ]
+            }
+            Found::Sent { .. } | Found::Whole { .. } => Vec::new(),
+        });
+    }
+    // What was tried again counts as it went last.
+    let last =
+        |at: usize, stage: &Stage| !stages[at + 1..].iter().any(|later: &Stage| later.name == stage.name);
+    let keep: Vec<bool> = stages.iter().enumerate().map(|(at, stage)| last(at, stage)).collect();
+    stages.into_iter().zip(keep).filter_map(|(stage, keep)| keep.then_some(stage)).collect()
+}
+
+fn opened(finished: &Finished) -> String {
+    let good = finished.records.iter().filter(|record| record.quarantined.is_none()).count();
+    format!("{good} records opened; they stay in the spool, nothing is stored")
+}
+
+fn platform(finished: &Finished) -> String {
+    let newest = finished.records.iter().rev().find(|record| record.quarantined.is_none());
+    match newest.and_then(|record| Record::decode(&record.bytes).ok()).map(|record| record.body) {
+        Some(Body::Report(report)) => {
+            let host = report.host;
+            let text = format!(" on {}, kernel {}, {}", host.os, host.kernel, host.arch);
+            model::text::escape(&text)
+        }
+        _ => String::new(),
+    }
+}
+
+fn clock(finished: &Finished) -> String {
+    let Some(hello) = &finished.hello else { return String::new() };
+    let offset = hello.clock.wall.millis().saturating_sub(hello.receipt.millis());
+    let side = if offset < 0 { "behind" } else { "ahead of" };
+    format!("{:.1} s {side} ours; alerts go by ours", offset.unsigned_abs() as f64 / 1000.0)
+}
+
+/// The stage in which the visit failed.
+fn failed_in(finished: &Finished) -> &'static str {
+    let last = finished.steps.iter().rev().find_map(|(_, step)| match step {
+        Step::Phase(phase) => Some(*phase),
+        Step::Found(_) => None,
+    });
+    let of_phase = |phase: Phase| match phase {
+        Phase::Start | Phase::Auth => "login",
+        Phase::Dns => "dns",
+        Phase::Connect => "connect",
+        Phase::Handshake => "host key",
+        Phase::Upload => "directory",
+        Phase::Exec => "exec",
+    };
+    match &finished.outcome {
+        Outcome::Dns { .. } => "dns",
+        Outcome::Refused { .. } => "connect",
+        Outcome::HostKeyUnknown { .. }
+        | Outcome::HostKeyChanged { .. }
+        | Outcome::NoCommonAlgorithm { .. } => "host key",
+        Outcome::AuthRefused { .. } | Outcome::Credential { .. } => "login",
+        Outcome::NoExec { .. } | Outcome::NoSpace { .. } => "directory",
+        Outcome::ShellNoise { .. } | Outcome::WrongPlatform { .. } => "exec",
+        Outcome::ProbeFailed { .. } => "probe",
+        Outcome::Undecryptable { .. } | Outcome::Quarantined { .. } | Outcome::TooLarge { .. } => "envelope",
+        Outcome::Timeout { phase } | Outcome::Disconnected { phase, .. } => of_phase(*phase),
+        _ => of_phase(last.unwrap_or(Phase::Start)),
+    }
+}
+
+/// How long a phase took, all its turns together.
+fn spent(finished: &Finished, phase: Phase) -> Duration {
+    spent_until(finished, phase, finished.took)
+}
+
+fn spent_until(finished: &Finished, phase: Phase, end: Duration) -> Duration {
+    let begins: Vec<(Duration, Phase)> = finished
+        .steps
+        .iter()
+        .filter_map(|(after, step)| if let Step::Phase(phase) = step { Some((*after, *phase)) } else { None })
+        .collect();
+    let mut total = Duration::ZERO;
+    for (at, (after, entered)) in begins.iter().enumerate() {
+        if *entered == phase {
+            let next = begins.get(at + 1).map_or(end, |(next, _)| (*next).min(end));
+            total += next.saturating_sub(*after);
+        }
+    }
+    total
+}
+
+fn seconds(took: Duration) -> f64 {
+    took.as_micros() as f64 / 1_000_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(outcome: Outcome, steps: Vec<(u64, Step)>) -> Finished {
+        let steps = steps.into_iter().map(|(after, step)| (Duration::from_millis(after), step)).collect();
+        Finished { outcome, took: Duration::from_millis(100), steps, ..Finished::nothing(0) }
+    }
+
+    fn shown(finished: &Finished) -> Vec<String> {
+        let name = "web1".parse().unwrap();
+        let line = |stage: &Stage| format!("{} {} {:?}", stage.name, stage.ok, stage.seconds);
+        stages(&name, finished).iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_stage_that_failed_comes_last_with_its_remedy() {
+        let refused = Outcome::AuthRefused { detail: "tried password".to_owned() };
+        let steps = vec![
+            (1, Step::Phase(Phase::Dns)),
+            (2, Step::Found(Found::Addresses(vec![]))),
+            (3, Step::Phase(Phase::Connect)),
+            (4, Step::Found(Found::Connected("[::1]:22".parse().unwrap()))),
+            (5, Step::Phase(Phase::Handshake)),
+            (40, Step::Found(Found::HostKey { shown: "k".to_owned(), source: "f:1".to_owned() })),
+            (41, Step::Phase(Phase::Auth)),
+        ];
+        let finished = finished(refused, steps);
+        assert_eq!(
+            shown(&finished),
+            [
+                "dns true Some(0.002)",
+                "connect true Some(0.002)",
+                "host key true Some(0.036)",
+                "login false Some(0.059)"
+            ]
+        );
+        let stages = stages(&"web1".parse().unwrap(), &finished);
+        assert!(!stages[3].remedy.is_empty() && stages[3].detail.contains("tried password"));
+    }
+
+    #[test]
+    fn a_probe_that_had_to_be_sent_is_told_in_two_execs() {
+        let probe = Found::Probe { version: "1".to_owned(), directory: "/d".to_owned(), spooled: 1 };
+        let steps = vec![
+            (0, Step::Phase(Phase::Exec)),
+            (10, Step::Phase(Phase::Upload)),
+            (30, Step::Found(Found::Sent { directory: "d".to_owned() })),
+            (30, Step::Phase(Phase::Exec)),
+            (70, Step::Found(probe)),
+        ];
+        let finished = finished(Outcome::Collected, steps);
+        assert_eq!(
+            shown(&finished),
+            [
+                "directory true Some(0.02)",
+                "exec true Some(0.05)",
+                "probe true None",
+                "envelope true Some(0.03)",
+                "clock true None"
+            ]
+        );
+        assert_eq!(
+            cron(ClientUid([0; 16]), &finished).unwrap(),
+            format!("*/5 * * * *  /d/{}/sample", "0".repeat(32))
+        );
+    }
+}

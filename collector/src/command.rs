@@ -1,0 +1,291 @@
+//! What each command does: config.xml is read, the work is done by the module of its name, the answer is printed.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use config::{Client, Connection, Environment, Settings, Ssh, StorageUrl};
+use model::{ClientName, Exit};
+use storage::{ReportStore as _, SqliteStore};
+
+use crate::cli::RunArgs;
+use crate::clients::{Clients, Refusal};
+use crate::credential::Wallet;
+use crate::host_key::Expected;
+use crate::prepare::{Hosts, Preparer};
+use crate::probe::Probes;
+use crate::run::{self, Order, run};
+use crate::selection::select;
+use crate::{check_host, keys, recipe, ssh_config, trust};
+
+/// What ends a command early: a message for stderr, and the exit status.
+pub(crate) struct Stop(pub(crate) String, pub(crate) Exit);
+
+/// What every command needs of the command line and of this process.
+pub(crate) struct Context {
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) verbose: bool,
+    pub(crate) environment: Environment,
+}
+
+impl Context {
+    fn load(&self) -> Result<Settings, Stop> {
+        config::load(self.config.as_deref(), &self.environment)
+            .map_err(|faults| Stop(faults.to_string(), Exit::Config))
+    }
+
+    pub(crate) fn check_config(&self) -> Result<Exit, Stop> {
+        say(config::summary(&self.load()?).trim_end())?;
+        Ok(Exit::Ok)
+    }
+
+    pub(crate) fn run(&self, args: &RunArgs) -> Result<Exit, Stop> {
+        let settings = self.load()?;
+        let clients = select(&settings.clients, &args.only).map_err(usage)?;
+        let hosts = self.hosts(&settings);
+        if args.dry_run {
+            return dry_run(&clients, &hosts);
+        }
+        let wallet = self.wallet();
+        let whole = args.only.is_empty();
+        let probes = probes(&settings);
+        let order =
+            Order { settings: &settings, clients: &clients, whole, fresh: args.fresh, wallet, hosts, probes };
+        let report = run(order).map_err(|failure| Stop(failure.to_string(), failure.exit()))?;
+        if let Some(text) = report.not_reached() {
+            log::warn!("{text}");
+        }
+        if args.json {
+            say(report.json())?;
+        } else if io::stdout().is_terminal() || self.verbose {
+            say(report.text().trim_end())?;
+        }
+        Ok(if report.failed() == 0 { Exit::Ok } else { Exit::Partial })
+    }
+
+    pub(crate) fn trust(&self, only: &[String], yes: bool) -> Result<Exit, Stop> {
+        let settings = self.load()?;
+        let clients = select(&settings.clients, only).map_err(usage)?;
+        if !yes && !io::stdin().is_terminal() {
+            return Err(usage(
+                "nobody is there to be asked: compare the fingerprints, then give --yes".to_owned(),
+            ));
+        }
+        let seen = trust::see(&clients, settings.concurrency, self.hosts(&settings));
+        for line in &seen.lines {
+            say(line)?;
+        }
+        let failed = if seen.failed { Exit::Partial } else { Exit::Ok };
+        if seen.new.is_empty() || !(yes || agrees(seen.new.len())) {
+            return Ok(if seen.new.is_empty() { failed } else { Exit::Partial });
+        }
+        let file = settings.storage.state_dir().join("known_hosts");
+        trust::write(&file, &seen.new)
+            .map_err(|error| Stop(format!("{}: {error}", file.display()), Exit::Storage))?;
+        say(format_args!("{} host keys were added to {}", seen.new.len(), file.display()))?;
+        Ok(failed)
+    }
+
+    pub(crate) fn write_probe(&self, file: &Path, machine: Option<&str>) -> Result<Exit, Stop> {
+        // The embedded one needs no configuration.
+        let probes = match machine {
+            Some(_) => probes(&self.load()?),
+            None => Probes::load(&[], &mut |warning| log::warn!("{warning}")),
+        };
+        let probe = match machine {
+            Some(machine) => probes.for_client(&format!("Linux {machine}")),
+            None => probes.by_machine().first().map(|(_, probe)| *probe),
+        };
+        let Some(probe) = probe else {
+            return Err(usage(format!(
+                "there is no probe for {}: README.md, \"Other architectures\", says how to build it",
+                machine.unwrap_or_default()
+            )));
+        };
+        probe.write(file).map_err(|error| Stop(format!("{}: {error}", file.display()), Exit::Partial))?;
+        say(format_args!("{}: {} bytes, SHA-256 {}", file.display(), probe.size, probe.sha256))?;
+        Ok(Exit::Ok)
+    }
+
+    pub(crate) fn recipe(&self, name: String) -> Result<Exit, Stop> {
+        let settings = self.load()?;
+        let clients = select(&settings.clients, &[name]).map_err(usage)?;
+        for client in clients {
+            say(recipe::of(&settings, client).trim_end())?;
+        }
+        Ok(Exit::Ok)
+    }
+
+    fn wallet(&self) -> Wallet {
+        Wallet::new(self.environment.home.clone(), std::env::var("SSH_AUTH_SOCK").ok())
+    }
+
+    pub(crate) fn check_host(&self, only: &[String], json: bool) -> Result<Exit, Stop> {
+        let settings = self.load()?;
+        let chosen = select(&settings.clients, only).map_err(usage)?;
+        let failure = |failure: run::Failure| Stop(failure.to_string(), failure.exit());
+        let StorageUrl::Sqlite(database) = &settings.storage;
+        let mut store = SqliteStore::open(database).map_err(|error| failure(error.into()))?;
+        let master = run::master_key(&settings.storage.state_dir()).map_err(failure)?;
+        let mut subjects = Vec::with_capacity(chosen.len());
+        for client in chosen {
+            let row = store.find(&client.name).map_err(|error| failure(error.into()))?;
+            let known = row.and_then(|row| {
+                let identities = keys::open(&row, &master, &mut |warning| log::warn!("{warning}"));
+                (!identities.is_empty()).then_some((row, identities))
+            });
+            subjects.push(check_host::Subject { client, known });
+        }
+        let preparer = Preparer::new(self.wallet(), self.hosts(&settings), probes(&settings));
+        let checked = check_host::check(&subjects, settings.concurrency, &preparer);
+        if json {
+            say(check_host::json(&checked))?;
+        } else {
+            checked.iter().try_for_each(|client| say(client.text()))?;
+        }
+        let ok = checked.iter().all(check_host::Checked::is_ok);
+        Ok(if ok { Exit::Ok } else { Exit::Partial })
+    }
+
+    pub(crate) fn import(
+        &self,
+        hosts: &[String],
+        all: bool,
+        file: Option<&Path>,
+        write: Option<&Path>,
+    ) -> Result<Exit, Stop> {
+        let home = self.environment.home.as_deref();
+        let hosts = if all {
+            let usual = || home.map(|home| home.join(".ssh/config")).unwrap_or_default();
+            let file = file.map_or_else(usual, Path::to_owned);
+            ssh_config::names(&file).map_err(|error| usage(format!("{}: {error}", file.display())))?
+        } else {
+            hosts.to_vec()
+        };
+        let imported = ssh_config::import(file, &hosts, home).map_err(|fault| Stop(fault, Exit::Partial))?;
+        imported.remarks.iter().for_each(complain);
+        let Some(write) = write else {
+            say(imported.elements.trim_end())?;
+            return Ok(Exit::Ok);
+        };
+        let text = format!("<config>\n{}</config>\n", imported.elements);
+        ssh_config::write(write, &text)
+            .map_err(|error| Stop(format!("{}: {error}", write.display()), Exit::Partial))?;
+        let count = imported.count;
+        say(format_args!("{count} clients: {0}\nin config.xml: <include file=\"{0}\"/>", write.display()))?;
+        Ok(Exit::Ok)
+    }
+
+    pub(crate) fn clients(
+        &self,
+        act: impl FnOnce(&mut Clients<'_>, &Settings) -> Result<String, Refusal>,
+    ) -> Result<Exit, Stop> {
+        let settings = self.load()?;
+        let done = Clients::open(&settings).and_then(|mut clients| act(&mut clients, &settings));
+        say(done.map_err(|Refusal(text, exit)| Stop(text, exit))?)?;
+        Ok(Exit::Ok)
+    }
+
+    /// What is left is fetched first; then its spool goes.
+    pub(crate) fn remove(&self, name: &ClientName, purge: bool, unreachable: bool) -> Result<Exit, Stop> {
+        if !unreachable && !purge {
+            let settings = self.load()?;
+            if settings.clients.iter().any(|client| client.name == *name) {
+                let only = vec![name.to_string()];
+                let exit = self.run(&RunArgs { only, ..RunArgs::default() })?;
+                if exit != Exit::Ok {
+                    let text = format!(
+                        "{name} could not be collected (fleet-collector check-host {name} says why), and nothing was \
+                         removed; --unreachable leaves its spool where it is"
+                    );
+                    return Err(Stop(text, exit));
+                }
+            }
+        }
+        self.clients(|clients, settings| {
+            let preparer = Preparer::new(self.wallet(), self.hosts(settings), probes(settings));
+            clients.remove(name, purge, (!unreachable).then_some(&preparer))
+        })
+    }
+
+    pub(crate) fn rotate_keys(&self, only: &[String]) -> Result<Exit, Stop> {
+        let settings = self.load()?;
+        let chosen = select(&settings.clients, only).map_err(usage)?;
+        self.clients(|clients, _| clients.rotate(&chosen))
+    }
+
+    fn hosts(&self, settings: &Settings) -> Hosts {
+        Hosts::new(&settings.storage.state_dir(), self.environment.home.as_deref())
+    }
+}
+
+fn dry_run(clients: &[&Client], hosts: &Hosts) -> Result<Exit, Stop> {
+    say(format_args!("clients that would be visited: {}", clients.len()))?;
+    for client in clients {
+        match &client.connection {
+            Connection::Local => say(format_args!("{}: this machine", client.name))?,
+            Connection::Ssh(ssh) => {
+                let host_key = key_state(&hosts.expected(client, ssh), client);
+                let Ssh { username, address, port, .. } = &**ssh;
+                say(format_args!(
+                    "{}: ssh {username}@{address} port {port}, by {}; {host_key}",
+                    client.name,
+                    means(ssh)
+                ))?;
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn key_state(expected: &Expected, client: &Client) -> String {
+    let places = expected.keys.iter().map(|(_, at)| at).chain(expected.fingerprints.iter().map(|(_, at)| at));
+    match places.into_iter().next() {
+        Some(place) => format!("host key: {place}"),
+        None => format!("host key: NOT KNOWN, run: fleet-collector trust {}", client.name),
+    }
+}
+
+fn means(ssh: &Ssh) -> String {
+    let keys = ssh.identity_files.iter().map(|file| format!("key {}", file.display()));
+    let agent = ssh.identity_agent.iter().map(|path| format!("agent {}", path.display()));
+    let password = ssh.password.iter().map(|_| "password".to_owned());
+    let means: Vec<_> = keys.chain(agent).chain(password).collect();
+    if means.is_empty() { "agent or default keys".to_owned() } else { means.join(", ") }
+}
+
+/// The programs for the clients; what is wrong with one of them is told.
+fn probes(settings: &Settings) -> Probes {
+    let directories = Probes::directories(&settings.storage.state_dir());
+    Probes::load(&directories, &mut |warning| log::warn!("{warning}"))
+}
+
+/// Asks the person at the terminal.
+fn agrees(count: usize) -> bool {
+    let mut to = io::stderr();
+    let _ =
+        write!(to, "Are these {count} host keys the machines' own? They will be trusted from now on [y/N] ");
+    let _ = to.flush();
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).is_ok()
+        && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+}
+
+fn usage(message: String) -> Stop {
+    Stop(message, Exit::Usage)
+}
+
+/// Prints what was asked for. A reader that is gone wants no more of it.
+fn say(text: impl Display) -> Result<(), Stop> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Stop(
+            format!("stdout: {error}: what was asked for could not be printed whole"),
+            Exit::Partial,
+        )),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn complain(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{}", text.to_string().trim_end());
+}
