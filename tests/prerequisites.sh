@@ -89,7 +89,7 @@ have_aiosmtpd() {
 
 # sshd, ssh-agent, an SMTP server, and certificates for it.
 need_for_testing() {
-    packages=$(missing_packages ssh-agent:openssh-client ssh-keygen:openssh-client openssl:openssl)
+    packages=$(missing_packages xmllint:libxml2-utils ssh-agent:openssh-client ssh-keygen:openssh-client openssl:openssl)
     [ -x /usr/sbin/sshd ] || packages="$packages openssh-server"
     have_aiosmtpd || packages="$packages python3 python3-aiosmtpd"
     # shellcheck disable=SC2086 # one word per package

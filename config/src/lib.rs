@@ -23,6 +23,8 @@ mod parent;
 mod proxy;
 mod reading;
 mod receiver;
+#[cfg(test)]
+mod schema;
 mod secret;
 pub mod settings;
 mod source;
