@@ -92,6 +92,11 @@ need_for_testing() {
     packages=$(missing_packages xmllint:libxml2-utils ssh-agent:openssh-client ssh-keygen:openssh-client openssl:openssl)
     [ -x /usr/sbin/sshd ] || packages="$packages openssh-server"
     have_aiosmtpd || packages="$packages python3 python3-aiosmtpd"
+    # The login shells that only root can give to throwaway users, and a clock for each program.
+    if is_root; then
+        packages="$packages $(missing_packages csh:csh tcsh:tcsh fish:fish zsh:zsh mksh:mksh \
+            busybox:busybox faketime:faketime)"
+    fi
     # shellcheck disable=SC2086 # one word per package
     install_packages $packages || exit 1
     have_aiosmtpd || die "python3-aiosmtpd is installed, and no python3 finds it"

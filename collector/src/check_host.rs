@@ -273,7 +273,7 @@ fn failed_in(finished: &Finished) -> &'static str {
         | Outcome::NoCommonAlgorithm { .. } => "host key",
         Outcome::AuthRefused { .. } | Outcome::Credential { .. } => "login",
         Outcome::NoExec { .. } | Outcome::NoSpace { .. } => "directory",
-        Outcome::ShellNoise { .. } | Outcome::WrongPlatform { .. } => "exec",
+        Outcome::NoShell { .. } | Outcome::ShellNoise { .. } | Outcome::WrongPlatform { .. } => "exec",
         Outcome::ProbeFailed { .. } => "probe",
         Outcome::Undecryptable { .. } | Outcome::Quarantined { .. } | Outcome::TooLarge { .. } => "envelope",
         Outcome::Timeout { phase } | Outcome::Disconnected { phase, .. } => of_phase(*phase),

@@ -101,6 +101,11 @@ pub enum Outcome {
         /// How it began.
         detail: String,
     },
+    /// The login runs no command.
+    NoShell {
+        /// What it said instead.
+        detail: String,
+    },
     /// No directory of `remote-dir` can hold and run the probe.
     NoExec {
         /// What the client said.
@@ -172,6 +177,7 @@ impl Outcome {
             Self::Credential { .. } => "credential",
             Self::NoCommonAlgorithm { .. } => "no-common-algorithm",
             Self::ShellNoise { .. } => "shell-noise",
+            Self::NoShell { .. } => "no-shell",
             Self::NoExec { .. } => "no-exec",
             Self::NotInstalled { .. } => "not-installed",
             Self::WrongPlatform { .. } => "wrong-platform",
@@ -217,6 +223,7 @@ impl Outcome {
             | Self::Credential { detail: text }
             | Self::NoCommonAlgorithm { detail: text }
             | Self::ShellNoise { detail: text }
+            | Self::NoShell { detail: text }
             | Self::NoExec { detail: text }
             | Self::NotInstalled { detail: text }
             | Self::NoSpace { detail: text }
@@ -249,6 +256,7 @@ impl Outcome {
             Self::Credential { detail } => format!("the credential cannot be used: {detail}"),
             Self::NoCommonAlgorithm { detail } => format!("no common algorithm: {detail}"),
             Self::ShellNoise { detail } => format!("the login shell prints too much: {detail}"),
+            Self::NoShell { detail } => format!("the login runs no command: {detail}"),
             Self::NoExec { detail } => format!("the probe cannot run there: {detail}"),
             Self::NotInstalled { detail } => format!("the installed probe does not serve: {detail}"),
             Self::WrongPlatform { uname } => format!("there is no probe for {uname}"),
@@ -303,6 +311,9 @@ impl Outcome {
             }
             Self::ShellNoise { .. } => {
                 "let the user's shell start files print nothing for non-interactive logins"
+            }
+            Self::NoShell { .. } => {
+                "give that user a shell that runs commands (not false, nologin or a restricted one), or use mode=\"installed\""
             }
             Self::NoExec { .. } => "set remote-dir to a directory of that user's that is not mounted noexec",
             Self::NotInstalled { .. } => {

@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::child;
+use crate::site::Site;
+use crate::sshd::Sshd;
 
 /// The start of every throwaway user's name; the process that made it follows.
 const PREFIX: &str = "fleet-test-";
@@ -49,9 +51,37 @@ impl Account {
         assert!(chpasswd.wait().expect("chpasswd ends").success(), "chpasswd failed for {}", self.name);
     }
 
+    /// `password="..."` as XML wants it.
+    pub fn secret(&self) -> String {
+        format!("password=\"{}\"", self.password.replace('&', "&amp;").replace('"', "&quot;"))
+    }
+
+    /// A `<client>` that logs in as this user by `secret`, attributes of config.xml, into its own home.
+    pub fn client(&self, site: &Site, sshd: &Sshd, secret: &str) -> String {
+        format!(
+            "<client name=\"{name}\" ip=\"{ip}\" port=\"{port}\" username=\"{name}\" {secret} \
+             known-hosts=\"{known}\" mail=\"ops@example.org\"/>\n",
+            name = self.name,
+            ip = sshd.address(),
+            port = sshd.port(),
+            known = site.text("known_hosts"),
+        )
+    }
+
+    /// Gives this user another login shell.
+    pub fn set_shell(&self, shell: &str) {
+        let _lock = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        child::output("usermod", &["-s", shell, &self.name]);
+    }
+
     /// Writes a file of this user's, such as `.bashrc`.
     pub fn write(&self, name: &str, content: &str) {
         let path = self.home.join(name);
+        if let Some(directory) = Path::new(name).parent().filter(|directory| *directory != Path::new("")) {
+            let directory = self.home.join(directory);
+            std::fs::create_dir_all(&directory).expect("root writes everywhere");
+            child::output("chown", &["-R", &format!("{}:", self.name), &directory.display().to_string()]);
+        }
         std::fs::write(&path, content).expect("root writes everywhere");
         child::output("chown", &[&format!("{}:", self.name), &path.display().to_string()]);
     }

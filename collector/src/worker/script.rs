@@ -6,6 +6,9 @@ use model::wire::MISSING;
 
 use crate::probe::Probes;
 
+/// What [`install`] prints before anything else of its own.
+pub(super) const BEGUN: &str = "fleet-health:begun";
+
 /// What the probe's `install` prints when all went well.
 pub(super) const INSTALLED: &str = "fleet-health:installed";
 
@@ -57,7 +60,7 @@ pub(super) fn install(directory: &str, size: usize, sha256: &str, random: &str) 
     let d = path(directory);
     let new = format!("{d}/.upload-{random}");
     format!(
-        "/bin/sh -c 'exec 2>&1; umask 077; d={d}; u={new}; mkdir -p $d && [ ! -L $d ] && [ -O $d ] || \
+        "/bin/sh -c 'exec 2>&1; echo {BEGUN}; umask 077; d={d}; u={new}; mkdir -p $d && [ ! -L $d ] && [ -O $d ] || \
          {{ echo $d: not a directory of this user; exit 1; }}; set -C; \
          cat > $u && [ `wc -c < $u` -eq {size} ] && chmod 0500 $u && $u install $d {sha256} || {{ rm -f $u $d/probe-{sha256}; exit 1; }}'"
     )

@@ -272,7 +272,9 @@ impl Transport for Ssh {
         loop {
             let count = channel.read(&mut piece).map_err(|error| broke(&error))?;
             if count == 0 {
-                return Ok(());
+                // Nothing else comes: what is there of stderr waits already.
+                let count = channel.stderr().read(&mut piece).map_err(|error| broke(&error))?;
+                return hear(&piece[..count]).map(|_| ());
             }
             if hear(&piece[..count])? {
                 // Closing it would wait for the server's answer, a round trip for nothing.

@@ -2,7 +2,7 @@
 //! missing), open what it streams, pass it up.
 
 use model::text::escape;
-use model::wire::{Frame, Kind, Request, SERVE_INSTALLED};
+use model::wire::{Frame, Kind, MAX_NOISE, Request, SERVE_INSTALLED};
 use model::{ClientUid, Outcome, Phase};
 
 use super::records::Records;
@@ -80,13 +80,7 @@ fn forget(
     link: &mut Link,
 ) -> Result<(), Outcome> {
     link.enter(Phase::Exec);
-    let mut said = Vec::new();
-    transport.exec(&script::forget(remote_dirs, client), &[], &mut |piece| {
-        let room = 16 * 1024_usize.saturating_sub(said.len());
-        said.extend(&piece[..piece.len().min(room)]);
-        Ok(false)
-    })?;
-    let said = String::from_utf8_lossy(&said);
+    let said = answer(&script::forget(remote_dirs, client), &[], transport)?;
     if said.lines().any(|line| line.trim_end().ends_with(script::FORGOTTEN)) {
         return Ok(());
     }
@@ -224,7 +218,7 @@ fn uname(transport: &mut dyn Transport, said: &str) -> Result<String, Outcome> {
         }
         Ok(stream.is_over())
     })?;
-    found.ok_or_else(|| Outcome::NoExec { detail: format!("the login runs no command: {said}") })
+    found.ok_or_else(|| Outcome::NoShell { detail: said.to_owned() })
 }
 
 /// Sends the probe to the first directory that takes it and can run it.
@@ -241,21 +235,28 @@ fn upload(
         link.enter(Phase::Upload);
         let name = format!("{:016x}", u64::from_be_bytes(random::bytes()));
         let command = script::install(directory, bytes.len(), &probe.sha256, &name);
-        let mut said = Vec::new();
-        transport.exec(&command, &bytes, &mut |piece| {
-            let room = 16 * 1024_usize.saturating_sub(said.len());
-            said.extend(&piece[..piece.len().min(room)]);
-            Ok(false)
-        })?;
-        let said = String::from_utf8_lossy(&said);
-        if said.lines().any(|line| line.trim_end().ends_with(script::INSTALLED)) {
+        let said = answer(&command, &bytes, transport)?;
+        if said.lines().any(|line| line.trim_end() == script::INSTALLED) {
             link.found(Found::Sent { directory: directory.clone() });
             return Ok(());
         }
         link.note(format!("{directory} refused the probe: {}", escape(&said)));
-        refusals.push((directory, said.into_owned()));
+        refusals.push((directory, said));
     }
     Err(refused(&refusals))
+}
+
+/// What a command of [`script`] says for itself, without what the login's start files printed before it.
+fn answer(command: &str, input: &[u8], transport: &mut dyn Transport) -> Result<String, Outcome> {
+    let mut said = Vec::new();
+    transport.exec(command, input, &mut |piece| {
+        let room = (MAX_NOISE + 16 * 1024).saturating_sub(said.len());
+        said.extend(&piece[..piece.len().min(room)]);
+        Ok(false)
+    })?;
+    let said = String::from_utf8_lossy(&said);
+    let own = said.find(script::BEGUN).map_or(&*said, |at| &said[at + script::BEGUN.len()..]);
+    Ok(own.trim_start().to_owned())
 }
 
 fn refused(refusals: &[(&String, String)]) -> Outcome {

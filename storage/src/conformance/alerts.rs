@@ -148,6 +148,7 @@ pub fn every_outcome_survives(store: &mut dyn Store) -> Outcomes {
         Outcome::Credential { detail: text() },
         Outcome::NoCommonAlgorithm { detail: text() },
         Outcome::ShellNoise { detail: text() },
+        Outcome::NoShell { detail: text() },
         Outcome::NoExec { detail: text() },
         Outcome::NotInstalled { detail: text() },
         Outcome::WrongPlatform { uname: text() },
