@@ -136,7 +136,7 @@ fn the_limited_key_can_do_nothing_else() {
 #[test]
 fn a_client_without_the_installed_probe_is_named_with_the_remedy_and_nothing_is_sent() {
     for (forced, part) in [
-        ("/nonexistent/local-probe forced d", "nothing was printed"),
+        ("/nonexistent/local-probe forced d", "No such file or directory"),
         ("printf '\\002fleet-health/2\\n'; cat", "it speaks version 2 of the protocol"),
         ("true", "nothing was printed"),
         ("echo 'local-probe 0.0.1: forced or what follows it is not understood'", "0.0.1"),
