@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use model::{Labels, Timestamp};
 use storage::{History as _, SqliteStore};
 use tests::account::Account;
 use tests::child;
+use tests::mount::Mount;
 use tests::programs;
 use tests::site::Site;
 use tests::sshd::Sshd;
@@ -134,29 +134,6 @@ fn the_home_of_another_user_is_not_used() {
     assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
 }
 
-/// A file system of a test's own in memory, unmounted when this is dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(path: PathBuf, options: &str) -> Self {
-        std::fs::create_dir_all(&path).unwrap();
-        let target = path.display().to_string();
-        child::output("mount", &["-t", "tmpfs", "-o", options, "tmpfs", &target]);
-        Self(path)
-    }
-
-    /// The same file system, of which nothing can be written any more.
-    fn read_only(&self) {
-        child::output("mount", &["-o", "remount,ro", &self.0.display().to_string()]);
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 /// A client whose first directory lies in a file system made with `options`: how it goes with that directory alone, and
 /// with a second one in its home.
 fn first_directory(options: &str, act: impl Fn(&Mount)) -> [(String, String); 2] {
@@ -164,7 +141,7 @@ fn first_directory(options: &str, act: impl Fn(&Mount)) -> [(String, String); 2]
     std::fs::set_permissions(site.path("."), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mount = Mount::new(site.path("first"), &format!("mode=1777,{options}"));
     act(&mount);
-    let first = mount.0.display();
+    let first = mount.path().display();
     [format!("{first}/fh"), format!("{first}/fh, .second")].map(|directories| {
         let attributes = format!("{} remote-dir=\"{directories}\"", account.secret());
         site.configure(&account.client(&site, &sshd, &attributes));
@@ -199,10 +176,10 @@ fn a_disk_that_fills_up_later_keeps_what_is_there_and_says_so() {
     let (site, sshd, account) = setting("");
     std::fs::set_permissions(site.path("."), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mount = Mount::new(site.path("disk"), "mode=1777,size=8m");
-    let attributes = format!("{} remote-dir=\"{}/fh\"", account.secret(), mount.0.display());
+    let attributes = format!("{} remote-dir=\"{}/fh\"", account.secret(), mount.path().display());
     site.configure(&account.client(&site, &sshd, &attributes));
     site.collect().expect_all();
-    let ballast = mount.0.join("ballast");
+    let ballast = mount.path().join("ballast");
     let _ = std::fs::write(&ballast, vec![0; 16 << 20]);
     let collection = site.collect_with(&["--fresh"]);
     assert_eq!(collection.only().outcome, "no-space", "{}", collection.only().message);

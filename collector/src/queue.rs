@@ -36,13 +36,16 @@ impl Queue {
         Self { well, failing, owed, slots: slots.max(1), under_way: Vec::new() }
     }
 
-    /// Gives the next visit a slot; `None` where there is none for whoever waits.
+    /// Gives the next visit a slot; `None` where there is none for whoever waits. The well take their three quarters first:
+    /// what fails takes work, too.
     pub(crate) fn next(&mut self) -> Option<usize> {
         if self.under_way.len() >= self.slots {
             return None;
         }
         let held = self.under_way.iter().filter(|(_, failed)| *failed).count();
-        let allowed = self.well.is_empty() || held < self.slots / 4;
+        let quarter = self.slots / 4;
+        let well_lag = self.under_way.len() - held < self.slots - quarter;
+        let allowed = self.well.is_empty() || (held < quarter && !well_lag);
         let failing = self.owed.take().or_else(|| if allowed { self.failing.pop_front() } else { None });
         let next = match failing {
             Some(index) => (index, true),
@@ -79,7 +82,7 @@ mod tests {
         let failed: Vec<_> = (0..20).map(|index| index < 10).collect();
         let mut queue = queue(&failed, 8);
         let first: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
-        assert_eq!(first, [0, 1, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(first, [10, 11, 12, 13, 14, 15, 0, 1]);
         queue.leave(10);
         assert_eq!(queue.next(), Some(16));
         queue.leave(0);

@@ -18,6 +18,8 @@ pub(crate) struct Line {
     pub(crate) outcome: Outcome,
     /// How long it took.
     pub(crate) took: Duration,
+    /// When it was over, from the begin of the run.
+    pub(crate) ended: Duration,
     /// Whether the probe was sent.
     pub(crate) uploaded: bool,
     /// Records that were new.
@@ -48,6 +50,7 @@ struct Entry<'a> {
     name: &'a str,
     outcome: &'static str,
     seconds: f64,
+    ended: f64,
     uploaded: bool,
     message: String,
 }
@@ -130,6 +133,7 @@ impl Line {
             name: self.name.as_str(),
             outcome: self.outcome.name(),
             seconds: seconds(self.took),
+            ended: seconds(self.ended),
             uploaded: self.uploaded,
             message: told(&self.name, &self.outcome),
         }
@@ -146,7 +150,7 @@ pub(crate) fn told(client: &ClientName, outcome: &Outcome) -> String {
 
 /// What to do, as the line to type for this client.
 pub(crate) fn remedy(client: &ClientName, outcome: &Outcome) -> String {
-    outcome.remedy().replace("trust NAME", &format!("trust {client}"))
+    outcome.remedy().replace("NAME", client.as_str())
 }
 
 /// Seconds to the millisecond.
@@ -163,6 +167,7 @@ mod tests {
             name: name.parse().unwrap(),
             outcome,
             took: Duration::from_micros(1_234_567),
+            ended: Duration::from_micros(1_345_678),
             uploaded,
             stored: 1,
         };
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_object_for_scripts() {
-        insta::assert_snapshot!(report().json(), @r#"{"version":1,"collected":1,"failed":1,"not_reached":0,"seconds":1.5,"clients":[{"name":"web1","outcome":"collected","seconds":1.234,"uploaded":true,"message":""},{"name":"web2","outcome":"refused","seconds":1.234,"uploaded":false,"message":"the connection was refused: [::1]:22: Connection refused: check that sshd runs there and listens on that port"}]}"#);
+        insta::assert_snapshot!(report().json(), @r#"{"version":1,"collected":1,"failed":1,"not_reached":0,"seconds":1.5,"clients":[{"name":"web1","outcome":"collected","seconds":1.234,"ended":1.345,"uploaded":true,"message":""},{"name":"web2","outcome":"refused","seconds":1.234,"ended":1.345,"uploaded":false,"message":"the connection was refused: [::1]:22: Connection refused: check that sshd runs there and listens on that port"}]}"#);
     }
 
     #[test]

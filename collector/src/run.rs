@@ -110,7 +110,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
         keys::open_or_make(&rows, &master, now, &mut store, &mut |warning| log::warn!("{warning}"))?;
 
     let window = order.settings.collector_every.or(habit).map(|every| Window::new(begun, every));
-    let mut ledger = Batches::new(&rows, &mut store);
+    let mut ledger = Batches::new(&rows, &mut store, begun);
     visit(order, &rows, &identities, window, &mut ledger)?;
     ledger.flush()?;
     let mut report = ledger.report;
@@ -166,6 +166,7 @@ fn visit(
 struct Batches<'a> {
     rows: &'a [ClientRow],
     store: &'a mut dyn ReportStore,
+    begun: Instant,
     waiting: Vec<(Line, Attempt)>,
     /// Key pairs that nothing names once what waits is stored: the client, and the oldest that is named.
     old_keys: Vec<(ClientUid, u32)>,
@@ -177,11 +178,12 @@ struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    fn new(rows: &'a [ClientRow], store: &'a mut dyn ReportStore) -> Self {
+    fn new(rows: &'a [ClientRow], store: &'a mut dyn ReportStore, begun: Instant) -> Self {
         let report = Report::default();
         Self {
             rows,
             store,
+            begun,
             waiting: Vec::new(),
             old_keys: Vec::new(),
             bytes: 0,
@@ -228,6 +230,7 @@ impl Ledger for Batches<'_> {
             name: row.name.clone(),
             outcome: finished.outcome.clone(),
             took: finished.took,
+            ended: self.begun.elapsed(),
             uploaded: finished.uploaded,
             stored: 0,
         };

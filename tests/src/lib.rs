@@ -18,6 +18,7 @@ pub mod account;
 pub mod agent;
 pub mod child;
 pub mod load;
+pub mod mount;
 pub mod nevers;
 pub mod programs;
 pub mod silent;

@@ -67,6 +67,8 @@ pub struct Collected {
     pub uploaded: bool,
     /// For people.
     pub message: String,
+    /// When it was over, in seconds from the begin of the run.
+    pub ended: f64,
 }
 
 impl Collection {
@@ -244,9 +246,10 @@ fn read_collection(run: Run) -> Collection {
                 client[field].as_str().unwrap_or_else(|| panic!("no {field} in {client}")).into()
             };
             assert!(client["seconds"].is_number(), "no seconds in {client}");
+            let ended = client["ended"].as_f64().unwrap_or_else(|| panic!("no ended in {client}"));
             let uploaded = client["uploaded"].as_bool().unwrap_or_else(|| panic!("no uploaded in {client}"));
             let name: String = text("name");
-            (name, Collected { outcome: text("outcome"), uploaded, message: text("message") })
+            (name, Collected { outcome: text("outcome"), uploaded, message: text("message"), ended })
         })
         .collect();
     Collection { collected, failed, clients, run }
