@@ -9,6 +9,7 @@
 
 pub mod arguments;
 mod counters;
+mod fit;
 pub mod forced;
 pub mod forget;
 pub mod install;

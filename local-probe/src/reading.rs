@@ -9,6 +9,9 @@ use crate::machine::Machine;
 use crate::processes::Seen;
 use crate::space::Stuck;
 
+/// The most objects of one kind that a reader looks at. Of these `fit` takes what a report has room for.
+pub(crate) const MAX_LOOKED_AT: usize = 8192;
+
 /// Looks at one subsystem.
 pub trait Reader: Sync {
     /// What its outcome is filed under.

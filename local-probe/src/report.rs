@@ -3,6 +3,7 @@
 use model::{Body, Clock, Labels, Record, Report, Sample};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::fit::fit;
 use crate::machine::Machine;
 use crate::platform::{ALL, COUNTING};
 use crate::processes::{count_named, top};
@@ -64,8 +65,10 @@ pub fn take(
     if let Some(value) = platform::peak_memory(machine) {
         samples.push(Sample { metric: "probe-memory".to_owned(), labels: Labels::none(), value });
     }
-    sort(&mut samples);
-    Outcome { clock, report: Report { host, samples, readers, evidence }, counters, stuck }
+    let mut report = Report { host, samples, readers, evidence };
+    fit(&mut report);
+    sort(&mut report.samples);
+    Outcome { clock, report, counters, stuck }
 }
 
 /// Into the order in which people are shown them.

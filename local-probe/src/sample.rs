@@ -45,7 +45,7 @@ pub fn take(
     let (mut record, counters, stuck) =
         report::take(machine, before.as_ref(), &known_stuck, &names).into_record();
     add_damage(&mut record, spool);
-    let sequence = spool.append(recipient, &fit(record))?;
+    let sequence = spool.append(recipient, &record)?;
     // Both only help the next run, so that no fault of theirs makes a record less true.
     let _ = spool.directory().replace("counters", &to_cbor(&counters), false);
     if stuck != known_stuck {
@@ -90,20 +90,10 @@ fn add_damage(record: &mut Record, spool: &Spool) {
     }
 }
 
-/// A record that is too large to travel gives up the values of single mounts and interfaces, and says so.
-fn fit(mut record: Record) -> Record {
-    if let (Err(error), Body::Report(report)) = (record.encode(), &mut record.body) {
-        report.samples.retain(|sample| sample.labels.is_empty());
-        let fault = Some(format!("{error}: the values of single mounts and interfaces are left out"));
-        report.readers.push(ReaderOutcome { reader: "report".to_owned(), micros: 0, fault });
-    }
-    record
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Labels, Report, Sample, Timestamp};
+    use model::Timestamp;
 
     fn clock(boot: &str, boottime_ms: u64) -> Clock {
         Clock { wall: Timestamp(0), boottime_ms, boot_id: boot.to_owned() }
@@ -116,16 +106,5 @@ mod tests {
         assert!(!is_recent(&before, &clock("b", 15_000)));
         assert!(!is_recent(&before, &clock("b", 4000)), "rolled back");
         assert!(!is_recent(&before, &clock("c", 6000)));
-    }
-
-    #[test]
-    fn a_report_that_is_too_large_says_so() {
-        let sample = |labels| Sample { metric: "disk".to_owned(), labels, value: 1.0 };
-        let mut samples = vec![sample(Labels::none())];
-        samples.extend((0..400).map(|i| sample(Labels::one("mount", &format!("{i}{}", "x".repeat(1000))))));
-        let report = Report { samples, ..Report::default() };
-        let record = Record { version: 1, clock: clock("b", 0), body: Body::Report(report) };
-        let Body::Report(report) = fit(record).body else { panic!("a report stays one") };
-        assert_eq!((report.samples.len(), report.readers.len()), (1, 1));
     }
 }

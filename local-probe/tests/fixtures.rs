@@ -211,7 +211,7 @@ fn garbage_makes_faults_and_a_report() {
     }
     let report = report::take(&machine(tree.path().to_owned(), now), None, &[], &[]).report;
     let metrics: Vec<_> = report.samples.iter().map(|sample| sample.metric.as_str()).collect();
-    assert_eq!(metrics, ["probe-cpu"]);
+    assert_eq!(metrics, ["left-out", "probe-cpu"]);
     for reader in ["host", "uptime", "cpu", "load", "memory", "processes", "descriptors"] {
         let outcome = report.readers.iter().find(|outcome| outcome.reader == reader).unwrap();
         assert!(outcome.fault.is_some(), "{reader}");

@@ -195,6 +195,12 @@ pub const METRICS: &[Metric] = &[
     metric("reboot-required", Unit::Flag, "", "whether the distribution asks for a reboot"),
     metric("uptime", Unit::Seconds, "", "time since the machine booted"),
     metric("clock-offset", Unit::Seconds, "", "the client's clock less the collector's"),
+    metric(
+        "left-out",
+        Unit::Count,
+        "",
+        "mounts, interfaces and other objects that the report had no room for",
+    ),
     metric("probe-cpu", Unit::Seconds, "", "processor time that the probe's own run cost"),
     metric("probe-memory", Unit::Bytes, "", "the most memory that the probe's own run took"),
 ];

@@ -15,8 +15,14 @@ pub const VERSION: u16 = 2;
 /// The most bytes that one encoded record may have.
 pub const MAX_RECORD: usize = 256 * 1024;
 
-/// The most samples that one report may have.
+/// The most samples that one report may have, with what the collector adds.
 pub const MAX_SAMPLES: usize = 4096;
+
+/// The most bytes that the name of a metric may have.
+pub const MAX_METRIC: usize = 128;
+
+/// The most bytes that the labels of one sample may have, keys and values together.
+pub const MAX_LABELS: usize = 4096;
 
 /// Both clocks of a client at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +104,20 @@ pub struct Sample {
     pub value: f64,
 }
 
+impl Sample {
+    /// Whether a record may hold it: a name, labels within their bounds, a finite value.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.value.is_finite() {
+            return Err(format!("{} is not finite", crate::text::escape(&self.metric)));
+        }
+        let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if self.metric.is_empty() || self.metric.len() > MAX_METRIC || labels > MAX_LABELS {
+            return Err("a sample's name or labels are empty or too long".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// How one reader fared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReaderOutcome {
@@ -159,10 +179,10 @@ impl std::fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 impl Record {
-    /// The record as CBOR. Fails only where it would exceed [`MAX_RECORD`].
+    /// The record as CBOR. Fails where [`Self::decode`] would refuse it.
     pub fn encode(&self) -> Result<Vec<u8>, DecodeError> {
-        let mut bytes = Vec::with_capacity(4096);
-        ciborium::into_writer(self, &mut bytes).map_err(|error| DecodeError(error.to_string()))?;
+        self.check()?;
+        let bytes = crate::wire::to_cbor(self);
         if bytes.len() > MAX_RECORD {
             return Err(DecodeError(format!("a record of {} bytes exceeds {MAX_RECORD}", bytes.len())));
         }
@@ -175,13 +195,18 @@ impl Record {
             return Err(DecodeError(format!("{} bytes exceed {MAX_RECORD}", bytes.len())));
         }
         let record: Self = crate::wire::from_cbor(bytes).map_err(DecodeError)?;
-        if record.version == 0 {
+        record.check()?;
+        Ok(record)
+    }
+
+    fn check(&self) -> Result<(), DecodeError> {
+        if self.version == 0 {
             return Err(DecodeError("version 0".to_owned()));
         }
-        if let Body::Report(report) = &record.body {
-            report.check().map_err(DecodeError)?;
+        match &self.body {
+            Body::Report(report) => report.check().map_err(DecodeError),
+            Body::Gap(_) => Ok(()),
         }
-        Ok(record)
     }
 }
 
@@ -191,13 +216,7 @@ impl Report {
             return Err(format!("{} samples exceed {MAX_SAMPLES}", self.samples.len()));
         }
         for sample in &self.samples {
-            if !sample.value.is_finite() {
-                return Err(format!("{} is not finite", crate::text::escape(&sample.metric)));
-            }
-            let labels: usize = sample.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
-            if sample.metric.is_empty() || sample.metric.len() > 128 || labels > 4096 {
-                return Err("a sample's name or labels are empty or too long".to_owned());
-            }
+            sample.check()?;
         }
         if self.evidence.top_cpu.len() > 16 || self.evidence.top_memory.len() > 16 || self.readers.len() > 128
         {
@@ -229,7 +248,8 @@ mod tests {
     #[test]
     fn what_is_not_finite_is_refused() {
         for value in [f64::NAN, f64::INFINITY] {
-            assert!(Record::decode(&record(value).encode().unwrap()).is_err());
+            assert!(record(value).encode().is_err());
+            assert!(Record::decode(&crate::wire::to_cbor(&record(value))).is_err());
         }
     }
 

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::counters::DeviceCounts;
 use crate::machine::{Machine, line};
-use crate::reading::{Reader, Reading};
-
-/// The most devices that are told of.
-const MAX_DEVICES: usize = 256;
+use crate::reading::{MAX_LOOKED_AT, Reader, Reading};
 
 /// Devices whose work is that of others, or of memory.
 const SKIPPED: [&str; 6] = ["loop", "ram", "zram", "sr", "fd", "nbd"];
@@ -22,9 +19,9 @@ impl Reader for Devices {
 
     fn read(&self, reading: &mut Reading) -> Result<(), String> {
         let mut devices = whole(&parse(&reading.machine.text("proc/diskstats")?));
-        let too_many = devices.len().saturating_sub(MAX_DEVICES);
+        let too_many = devices.len().saturating_sub(MAX_LOOKED_AT);
         devices.sort_by(|a, b| (b.1.busy_ms, &a.0).cmp(&(a.1.busy_ms, &b.0)));
-        devices.truncate(MAX_DEVICES);
+        devices.truncate(MAX_LOOKED_AT);
         for (name, mut counts) in devices {
             let directory = format!("sys/block/{}", name.replace('/', "!"));
             counts.sequence = reading.machine.number(&format!("{directory}/diskseq"));
@@ -32,7 +29,7 @@ impl Reader for Devices {
         }
         match too_many {
             0 => Ok(()),
-            more => Err(format!("{more} devices less busy than the {MAX_DEVICES} that are told of")),
+            more => Err(format!("{more} devices less busy than the {MAX_LOOKED_AT} that are looked at")),
         }
     }
 }

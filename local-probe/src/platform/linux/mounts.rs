@@ -5,11 +5,8 @@ use std::time::Duration;
 
 use super::mountinfo::{Mount, parse, real};
 use crate::machine::Space;
-use crate::reading::{Reader, Reading, percent};
+use crate::reading::{MAX_LOOKED_AT, Reader, Reading, percent};
 use crate::space::{Answer, Patience, Stuck, ask_all};
-
-/// The most file systems that are looked at.
-const MAX_MOUNTS: usize = 256;
 
 const PATIENCE: Patience = Patience { each: Duration::from_secs(2), all: Duration::from_secs(10) };
 
@@ -24,12 +21,12 @@ impl Reader for Mounts {
     fn read(&self, reading: &mut Reading) -> Result<(), String> {
         let mut mounts = real(parse(&reading.machine.bytes("proc/self/mountinfo")?));
         let mut faults = Vec::new();
-        if mounts.len() > MAX_MOUNTS {
+        if mounts.len() > MAX_LOOKED_AT {
             faults.push(format!(
-                "{} mounts more than the {MAX_MOUNTS} that are looked at",
-                mounts.len() - MAX_MOUNTS
+                "{} mounts more than the {MAX_LOOKED_AT} that are looked at",
+                mounts.len() - MAX_LOOKED_AT
             ));
-            mounts.truncate(MAX_MOUNTS);
+            mounts.truncate(MAX_LOOKED_AT);
         }
         reading.host.mounts = mounts.iter().map(|mount| (name(mount), mount.kind.clone())).collect();
         let known = |mount: &Mount| {
@@ -57,7 +54,11 @@ impl Reader for Mounts {
                 Answer::NotAsked => faults.push(format!("{}: no time left to ask it", name(mount))),
             }
         }
-        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+        match faults.len() {
+            0 => Ok(()),
+            1..=3 => Err(faults.join("; ")),
+            more => Err(format!("{}; {}; and {} more", faults[0], faults[1], more - 2)),
+        }
     }
 }
 

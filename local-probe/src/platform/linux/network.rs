@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::counters::Traffic;
-use crate::reading::{Reader, Reading};
-
-/// The most interfaces that are told of.
-const MAX_INTERFACES: usize = 256;
+use crate::reading::{MAX_LOOKED_AT, Reader, Reading};
 
 /// Reads the interfaces.
 pub(super) struct Network;
@@ -18,8 +15,8 @@ impl Reader for Network {
 
     fn read(&self, reading: &mut Reading) -> Result<(), String> {
         let mut interfaces = parse(&reading.machine.text("proc/net/dev")?);
-        let too_many = interfaces.len().saturating_sub(MAX_INTERFACES);
-        while interfaces.len() > MAX_INTERFACES {
+        let too_many = interfaces.len().saturating_sub(MAX_LOOKED_AT);
+        while interfaces.len() > MAX_LOOKED_AT {
             interfaces.pop_last();
         }
         for name in interfaces.keys() {
@@ -28,7 +25,7 @@ impl Reader for Network {
         reading.counters.interfaces = interfaces;
         match too_many {
             0 => Ok(()),
-            more => Err(format!("{more} interfaces more than the {MAX_INTERFACES} that are looked at")),
+            more => Err(format!("{more} interfaces more than the {MAX_LOOKED_AT} that are looked at")),
         }
     }
 }
