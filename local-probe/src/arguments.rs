@@ -10,11 +10,12 @@ pub const HELP: &str = "\
 local-probe: reads this machine's health, for people and for fleet-collector
 
 usage:
-  local-probe --print [--root DIR]   a table for a person
-  local-probe --json [--root DIR]    the same for a program
+  local-probe --print [OPTIONS]      tables for a person
+  local-probe --json [OPTIONS]       the same for a program
   local-probe --version | --help
 
-  --root DIR   read DIR/proc, DIR/sys and DIR/etc instead of this machine's
+  --root DIR          read DIR/proc, DIR/sys and so on instead of this machine's
+  --processes NAMES   count the processes of these names, separated by commas
 
 what fleet-collector runs, and a client's own cron may:
   local-probe serve DIR              one request on stdin, records on stdout
@@ -41,6 +42,8 @@ pub enum Command {
         root: PathBuf,
         /// For a program.
         json: bool,
+        /// Names of processes to count.
+        processes: Vec<String>,
     },
     /// Serve one request over the remote-dir `home`.
     Serve {
@@ -84,21 +87,42 @@ pub fn parse(program: &Path, arguments: &[OsString]) -> Result<Command, String> 
         [] => Err("nothing to do".to_owned()),
         ["--help" | "-h" | "help", ..] => Ok(Command::Help),
         ["--version" | "-V"] => Ok(Command::Version),
-        [form @ ("--print" | "--json")] => {
-            Ok(Command::Show { root: PathBuf::from("/"), json: form == "--json" })
-        }
-        [form @ ("--print" | "--json"), "--root", _] => {
-            Ok(Command::Show { root: path(2), json: form == "--json" })
-        }
-        ["--root", _, form @ ("--print" | "--json")] => {
-            Ok(Command::Show { root: path(1), json: form == "--json" })
-        }
         ["serve", _] => Ok(Command::Serve { home: path(1) }),
         ["forced", _] => Ok(Command::Forced { home: path(1) }),
         ["sample", _, client] => Ok(Command::Sample { home: path(1), client: uid(client)? }),
         ["forget", _, client] => Ok(Command::Forget { home: path(1), client: uid(client)? }),
         ["install", _, digest] => Ok(Command::Install { home: path(1), digest: sha256(digest)? }),
-        [word, ..] => Err(format!("{} or what follows it is not understood", model::text::escape(word))),
+        [_, ..] if words.iter().any(|word| matches!(*word, "--print" | "--json")) => show(arguments, &words),
+        [word, ..] => Err(not_understood(word)),
+    }
+}
+
+fn not_understood(word: &str) -> String {
+    format!("{} or what follows it is not understood", model::text::escape(word))
+}
+
+/// `--print` or `--json`, with options before and after it.
+fn show(arguments: &[OsString], words: &[&str]) -> Result<Command, String> {
+    let (mut forms, mut root, mut processes) = (Vec::new(), PathBuf::from("/"), Vec::new());
+    let mut at = 0;
+    while let Some(word) = words.get(at) {
+        match (*word, words.get(at + 1)) {
+            ("--print" | "--json", _) => forms.push(*word == "--json"),
+            ("--root", Some(_)) => {
+                at += 1;
+                root = PathBuf::from(&arguments[at]);
+            }
+            ("--processes", Some(names)) => {
+                at += 1;
+                processes = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            }
+            _ => return Err(not_understood(word)),
+        }
+        at += 1;
+    }
+    match forms[..] {
+        [json] => Ok(Command::Show { root, json, processes }),
+        _ => Err("--print or --json, and not both".to_owned()),
     }
 }
 
@@ -144,13 +168,15 @@ mod tests {
 
     #[test]
     fn verbs_and_options_are_understood() {
+        let show = |json, root: &str, names: &[&str]| {
+            let processes = names.iter().map(|name| (*name).to_owned()).collect();
+            Ok(Command::Show { root: root.into(), json, processes })
+        };
+        assert_eq!(parsed("/p", &["--print"]), show(false, "/", &[]));
+        assert_eq!(parsed("/p", &["--json", "--root", "/x"]), show(true, "/x", &[]));
         assert_eq!(
-            parsed("/p", &["--json", "--root", "/x"]),
-            Ok(Command::Show { root: "/x".into(), json: true })
-        );
-        assert_eq!(
-            parsed("/p", &["--root", "/x", "--print"]),
-            Ok(Command::Show { root: "/x".into(), json: false })
+            parsed("/p", &["--processes", "a,b", "--root", "/x", "--print"]),
+            show(false, "/x", &["a", "b"])
         );
         assert_eq!(parsed("/p", &["serve", "d"]), Ok(Command::Serve { home: "d".into() }));
         assert_eq!(parsed("/p", &["forced", "d"]), Ok(Command::Forced { home: "d".into() }));
@@ -163,9 +189,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        for words in
-            [&[][..], &["serve"], &["--print", "--root"], &["sample", "d", "x"], &["install", "d", "é"]]
-        {
+        for words in [
+            &[][..],
+            &["serve"],
+            &["--print", "--root"],
+            &["--print", "--json"],
+            &["--print", "x"],
+            &["sample", "d", "x"],
+            &["install", "d", "é"],
+        ] {
             assert!(parsed("/p", words).is_err(), "{words:?}");
         }
     }

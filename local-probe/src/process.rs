@@ -32,7 +32,7 @@ pub fn run() -> Exit {
     match parse(&program, &arguments.collect::<Vec<_>>()) {
         Ok(Command::Help) => print(HELP),
         Ok(Command::Version) => print(concat!("local-probe ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Show { root, json }) => show_machine(&root, json),
+        Ok(Command::Show { root, json, processes }) => show_machine(&root, json, &processes),
         Ok(Command::Serve { home }) => run_serve(&home, Limits::default()),
         Ok(Command::Forced { home }) => run_forced(&home),
         Ok(Command::Sample { home, client }) => run_sample(&home, client),
@@ -62,8 +62,8 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "local-probe: {text}");
 }
 
-fn show_machine(root: &Path, json: bool) -> Exit {
-    let outcome = report::take(&Machine::this(root), None, &[], &[]);
+fn show_machine(root: &Path, json: bool, processes: &[String]) -> Exit {
+    let outcome = report::take(&Machine::this(root), None, &[], processes);
     print(&if json { show::json(&outcome) } else { show::table(&outcome) })
 }
 

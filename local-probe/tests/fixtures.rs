@@ -9,7 +9,7 @@ use std::time::Duration;
 use local_probe::machine::{Machine, Space};
 use local_probe::platform::COUNTING;
 use local_probe::reading::Reading;
-use local_probe::{Counters, report};
+use local_probe::{Counters, report, show};
 use model::{Process, Report, Timestamp};
 
 const GIB: u64 = 1 << 30;
@@ -116,6 +116,17 @@ fn a_container_of_cgroup_v1() {
 #[test]
 fn a_storage_server_in_trouble() {
     insta::assert_snapshot!(shown(&report_of("storage-6.8", Some(&before("storage-6.8-before")))));
+}
+
+/// What `--print` makes of them.
+#[test]
+fn people_are_shown_what_there_is() {
+    let names = ["mysqld", "nginx", "smbd"].map(str::to_owned);
+    let table = |name: &str, before: Option<&Counters>| {
+        show::table(&report::take(&machine(fixture(name), now), before, &[], &names))
+    };
+    insta::assert_snapshot!(table("storage-6.8", Some(&before("storage-6.8-before"))));
+    insta::assert_snapshot!(table("debian7-3.2", Some(&before("debian7-3.2-before"))));
 }
 
 /// docs/metrics.md has one row per metric, in the catalogue's order, with its label and its meaning.

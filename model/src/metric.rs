@@ -59,6 +59,7 @@ fn seconds(value: f64) -> String {
     let value = value.abs();
     let whole = value.round() as u64;
     let text = match whole {
+        0..60 if value > 0.0 && value < 0.95 => format!("{} ms", trimmed(value * 1000.0, 1)),
         0..60 => format!("{} s", trimmed(value, 1)),
         60..3600 => pair(whole, 60, "min", 1, "s"),
         3600..86_400 => pair(whole, 3600, "h", 60, "min"),
@@ -227,7 +228,10 @@ mod tests {
             (Unit::Bytes, 512.0, "512 B"),
             (Unit::Bytes, 4.5 * 1024.0 * 1024.0 * 1024.0, "4.5 GiB"),
             (Unit::BytesPerSecond, 1024.0, "1 KiB/s"),
-            (Unit::Seconds, 0.04, "0 s"),
+            (Unit::Seconds, 0.0, "0 s"),
+            (Unit::Seconds, 0.0004, "0.4 ms"),
+            (Unit::Seconds, -0.25, "-250 ms"),
+            (Unit::Seconds, 0.96, "1 s"),
             (Unit::Seconds, 61.0, "1 min 1 s"),
             (Unit::Seconds, 7200.0, "2 h"),
             (Unit::Seconds, -90_000.0, "-1 d 1 h"),
