@@ -14,7 +14,7 @@ if is_root; then
     say "as root: everything can run"
 else
     say "as $(id -un), not root, these cannot run:"
-    grep -hA1 '^#\[test\]' tests/root.rs tests/environments.rs | sed -n 's/^fn \([a-z_]*\)().*/    root: \1/p'
+    grep -hA1 '^#\[test\]' tests/root*.rs tests/environments.rs | sed -n 's/^fn \([a-z_]*\)().*/    root: \1/p'
     say "  reason: only root can make throwaway users with passwords, change its root directory, and mount"
     say "  and end_to_end logs in by key to this one user, not by password to three"
 fi
@@ -40,7 +40,7 @@ say "== Testing"
 status=0
 run test --release --locked --workspace --no-fail-fast
 if is_root; then
-    run test --release --locked --workspace --test root --test environments --no-fail-fast
+    run test --release --locked --workspace --test root --test root_probe --test environments --no-fail-fast
 fi
 
 # "test result: ok. 12 passed; 0 failed; 1 ignored; ..."
@@ -55,7 +55,7 @@ if [ "$failed" -gt 0 ]; then
 fi
 if grep -q '^SKIPPED: ' "$log"; then sed -n 's/^SKIPPED: /not tried: /p' "$log"; fi
 if ! is_root; then
-    say "not run as $(id -un): $(cat tests/root.rs tests/environments.rs | grep -c '^#\[test\]') tests, which need root"
+    say "not run as $(id -un): $(cat tests/root*.rs tests/environments.rs | grep -c '^#\[test\]') tests, which need root"
 fi
 # Something that did not compile, or died, fails without a test that says so.
 if [ $status -ne 0 ] && [ "$failed" -eq 0 ]; then

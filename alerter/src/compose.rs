@@ -247,7 +247,7 @@ fn values(page: &mut Page, line: &Line, letterhead: Letterhead, companion: &mut 
         let name = if name == "disk-free" { "Free" } else { "Available" };
         page.field(name, &Unit::Bytes.show(value));
     }
-    page.field("Measures", metric::find(&episode.metric).map_or("", |metric| metric.help));
+    page.field("Measures", metric::describe(&episode.metric).map_or("", |metric| metric.help));
 }
 
 /// What will end the episode.

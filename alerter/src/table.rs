@@ -80,7 +80,7 @@ fn alerts(text: &mut String, status: &Status, now: Timestamp) {
         let object = alert.labels.values().map(String::as_str).collect::<Vec<_>>().join(" ");
         // The rules over collections have no value of their own.
         let value = |value: f64| {
-            if metric::find(&alert.metric).is_some() { unit.show(value) } else { "-".to_owned() }
+            if metric::describe(&alert.metric).is_some() { unit.show(value) } else { "-".to_owned() }
         };
         rows.push(vec![
             alert.severity.to_uppercase(),

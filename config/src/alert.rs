@@ -191,12 +191,12 @@ pub(crate) fn read(reading: &mut Reading<'_>, element: &Element<'_>) -> Option<A
     }
     reading.missing(element, "type", "type=\"memory\", \"cpu\", \"disk\" or another metric");
     let metric = metric?.value;
-    let threshold = threshold(reading, element, metric, &written);
+    let threshold = threshold(reading, element, &metric, &written);
     if threshold.is_none() && !written.disabled {
         return None;
     }
     Some(AlertPart {
-        metric: metric.to_owned(),
+        metric,
         matches: written.matches.map(|matches| matches.value).unwrap_or_default(),
         excludes: written.excludes.map(|excludes| excludes.value).unwrap_or_default(),
         threshold: threshold.filter(|_| !written.disabled),
@@ -221,7 +221,7 @@ fn threshold(
     written: &Written<'_, '_>,
 ) -> Option<Threshold> {
     let limits = [written.limit, written.warning, written.critical];
-    let Some(metric) = metric::find(name) else {
+    let Some(metric) = metric::describe(name) else {
         let operator = written.operator.as_ref().map(|operator| operator.span);
         let objects = [&written.matches, &written.excludes].map(|list| list.as_ref().map(|list| list.span));
         let spans = limits
@@ -237,10 +237,10 @@ fn threshold(
         }
         return spans.is_empty().then(failed);
     };
-    let objects_fit = objects_fit(reading, metric, written);
+    let objects_fit = objects_fit(reading, &metric, written);
     let operator = written.operator.as_ref().map_or(Operator::AtLeast, |operator| operator.value);
     if let Some(limit) = written.limit {
-        let value = limit_value(reading, metric, limit);
+        let value = limit_value(reading, &metric, limit);
         if let Some(other) = written.warning.or(written.critical) {
             let wrong = Wrong::new(format!("`{}` cannot stand beside `limit`", other.name));
             reading.report(other.at, wrong.expected("limit alone, or warning and critical"));
@@ -265,8 +265,8 @@ fn threshold(
     }
     // Both are read, so that both faults are told.
     let (warning, critical) = (
-        written.warning.map(|attribute| limit_value(reading, metric, attribute)),
-        written.critical.map(|attribute| limit_value(reading, metric, attribute)),
+        written.warning.map(|attribute| limit_value(reading, &metric, attribute)),
+        written.critical.map(|attribute| limit_value(reading, &metric, attribute)),
     );
     let (warning, critical) = (transpose(warning)?, transpose(critical)?);
     if let (Some(warning), Some(critical), Some(attribute)) = (warning, critical, written.critical)
@@ -291,7 +291,8 @@ fn transpose(value: Option<Option<f64>>) -> Option<Option<f64>> {
 
 fn limit_value(reading: &mut Reading<'_>, metric: &Metric, attribute: &Attribute<'_>) -> Option<f64> {
     let tolerant = attribute.name == "limit" && FIRST_FORM.contains(&metric.name);
-    let may_be_negative = metric.unit == Unit::Celsius || metric.name == "clock-offset";
+    let may_be_negative =
+        metric.unit == Unit::Celsius || ["clock-offset", metric::CUSTOM].contains(&metric.name);
     let read = reading.take(attribute, |text| {
         let text = text.trim();
         let text = if tolerant && metric.unit != Unit::Percent {
@@ -320,12 +321,13 @@ fn objects_fit(reading: &mut Reading<'_>, metric: &Metric, written: &Written<'_,
 }
 
 /// A `type`.
-fn kind(text: &str) -> Value<&'static str> {
-    if let Some(metric) = metric::find(text) {
-        return Ok(metric.name);
+fn kind(text: &str) -> Value<String> {
+    if metric::describe(text).is_some() || hold(text).is_some() {
+        return Ok(text.to_owned());
     }
-    if let Some((name, _)) = IMPLICIT.iter().find(|(name, _)| *name == text) {
-        return Ok(name);
+    if let Some(own) = text.strip_prefix(metric::CUSTOM) {
+        let wrong = Wrong::new(format!("{} is no name of a metric of your own", value::quoted(own)));
+        return Err(wrong.expected("letters, digits, _ and :, as in custom:backup_age_seconds"));
     }
     if grammar::PLANNED_TYPES.contains(&text) {
         return Err(grammar::unsupported(&format!("the alert type `{text}`")));

@@ -53,6 +53,26 @@ fn ids(client: &Client) -> Vec<&str> {
     client.rules.iter().map(|rule| rule.id.0.as_str()).collect()
 }
 
+#[test]
+fn a_metric_of_the_admins_own_has_a_unit_by_its_name() {
+    let settings = settings(
+        r#"<client ip="10.0.0.1">
+             <alert type="custom:backup_age_seconds" match="home" warning="26h" critical="2d"/>
+             <alert type="custom:queue_bytes" limit="1G"/>
+             <alert type="custom:balance" operator="&lt;" limit="-1.5"/>
+           </client>"#,
+    );
+    let limits = |rule: &&Rule| (rule.id.0.clone(), rule.threshold.warning, rule.threshold.critical);
+    assert_eq!(
+        written(&settings.clients[0]).iter().map(limits).collect::<Vec<_>>(),
+        [
+            ("custom:backup_age_seconds[match=home]".to_owned(), Some(93_600.0), Some(172_800.0)),
+            ("custom:queue_bytes".to_owned(), None, Some(1_073_741_824.0)),
+            ("custom:balance".to_owned(), None, Some(-1.5)),
+        ]
+    );
+}
+
 const FIRST_FORM: &str = r#"
   <client ip="192.168.1.90" port="22" username="ops" password="a&amp;b&lt;&quot;c" mail="a@example.org">
     <alert type="memory" limit="50%"/>

@@ -74,6 +74,9 @@ const MOUNT: &str = "mount";
 
 /// Of which kind of object the sample tells, and of which; `None` of the machine as a whole.
 fn object(sample: &Sample) -> Option<(String, String)> {
+    if metric::is_custom(&sample.metric) {
+        return Some(("custom metric".to_owned(), format!("{} {}", sample.metric, sample.labels)));
+    }
     let (kind, _) = sample.labels.iter().next()?;
     Some((kind.to_owned(), sample.labels.object()))
 }
@@ -92,7 +95,8 @@ struct Need {
 impl Need {
     fn add(&mut self, sample: &Sample) {
         let value = sample.value;
-        match (sample.metric.as_str(), metric::unit(&sample.metric)) {
+        match (sample.metric.as_str(), metric::find(&sample.metric).map_or(Unit::Count, |metric| metric.unit))
+        {
             ("mount-stuck" | "bond-degraded" | "pool-degraded" | "raid", _) => self.trouble |= value > 0.0,
             (_, Unit::Percent | Unit::Celsius) => self.share = self.share.max(value),
             ("network-speed", _) => {}
@@ -226,7 +230,7 @@ mod tests {
             counts in proptest::collection::vec((0_usize..2000, 1_usize..1000), 1..4),
             values in proptest::collection::vec(-1e9_f64..1e9, 8),
         ) {
-            let names = ["disk", "read-only", "network-in", "network-errors", "custom"];
+            let names = ["disk", "read-only", "network-in", "network-errors", "custom:own"];
             let mut report = Report::default();
             for (at, (count, length)) in counts.into_iter().enumerate() {
                 let kind = ["mount", "interface", "device"][at % 3];

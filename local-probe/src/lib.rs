@@ -9,6 +9,7 @@
 
 pub mod arguments;
 mod counters;
+mod custom;
 mod fit;
 pub mod forced;
 pub mod forget;

@@ -71,8 +71,11 @@ pub fn take(
     Outcome { clock, report, counters, stuck }
 }
 
-/// Into the order in which people are shown them.
+/// Into the order in which people are shown them: that of the catalogue, and then the admin's own by name.
 fn sort(samples: &mut [Sample]) {
-    let place = |name: &str| model::metric::METRICS.iter().position(|metric| metric.name == name);
-    samples.sort_by(|a, b| (place(&a.metric), &a.labels).cmp(&(place(&b.metric), &b.labels)));
+    let known = |name: &str| model::metric::METRICS.iter().position(|metric| metric.name == name);
+    let place = |name: &str| known(name).unwrap_or(usize::MAX);
+    samples.sort_by(|a, b| {
+        (place(&a.metric), &a.metric, &a.labels).cmp(&(place(&b.metric), &b.metric, &b.labels))
+    });
 }

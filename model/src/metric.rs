@@ -194,6 +194,7 @@ pub const METRICS: &[Metric] = &[
     metric("fds", Unit::Percent, "", "file descriptors in use of fs.file-max"),
     metric("temperature", Unit::Celsius, "sensor", "temperature that the sensor reads"),
     metric("reboot-required", Unit::Flag, "", "whether the distribution asks for a reboot"),
+    metric("custom-age", Unit::Seconds, "file", "time since the file of your own metrics was written"),
     metric("uptime", Unit::Seconds, "", "time since the machine booted"),
     metric("clock-offset", Unit::Seconds, "", "the client's clock less the collector's"),
     metric(
@@ -211,9 +212,42 @@ pub fn find(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
 }
 
+/// How the name of a metric of an admin's own begins; the name that its file gives it follows. No metric of
+/// [`METRICS`] has a colon, so that none of these can be taken for one of those.
+pub const CUSTOM: &str = "custom:";
+
+/// Whether `name` is that of a metric of an admin's own: [`CUSTOM`] and a name as Prometheus has them.
+pub fn is_custom(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+    let own = name.strip_prefix(CUSTOM).unwrap_or_default();
+    own.starts_with(|c: char| allowed(c) && !c.is_ascii_digit())
+        && own.chars().all(allowed)
+        && name.len() <= crate::record::MAX_METRIC
+}
+
+/// What is known of the metric called `name`: its entry of [`METRICS`]; of an admin's own, [`CUSTOM`] as its name, and
+/// its unit by the ending that Prometheus recommends.
+pub fn describe(name: &str) -> Option<Metric> {
+    let custom = || {
+        is_custom(name).then(|| metric(CUSTOM, ending(name), "labels", "a metric of your own, in metrics.d"))
+    };
+    find(name).copied().or_else(custom)
+}
+
+/// <https://prometheus.io/docs/practices/naming/#base-units>; a time of day is a number.
+fn ending(name: &str) -> Unit {
+    let is_time = name.ends_with("_timestamp_seconds");
+    let units = [
+        ("_bytes", Unit::Bytes),
+        ("_seconds", if is_time { Unit::Count } else { Unit::Seconds }),
+        ("_celsius", Unit::Celsius),
+    ];
+    units.iter().find(|(ending, _)| name.ends_with(ending)).map_or(Unit::Count, |(_, unit)| *unit)
+}
+
 /// The unit of the metric called `name`; an unknown metric is a [`Unit::Count`].
 pub fn unit(name: &str) -> Unit {
-    find(name).map_or(Unit::Count, |metric| metric.unit)
+    describe(name).map_or(Unit::Count, |metric| metric.unit)
 }
 
 #[cfg(test)]
@@ -242,6 +276,27 @@ mod tests {
         ] {
             assert_eq!(unit.show(value), text);
         }
+    }
+
+    #[test]
+    fn metrics_of_an_admins_own_are_told_apart() {
+        for (name, unit) in [
+            ("custom:backup_age_seconds", Some(Unit::Seconds)),
+            ("custom:last_backup_timestamp_seconds", Some(Unit::Count)),
+            ("custom:queue_bytes", Some(Unit::Bytes)),
+            ("custom:room_celsius", Some(Unit::Celsius)),
+            ("custom:cpu", Some(Unit::Count)),
+            ("cpu", Some(Unit::Percent)),
+            ("custom", None),
+            ("custom:", None),
+            ("custom:7a", None),
+            ("custom:a-b", None),
+            ("custom:a b", None),
+        ] {
+            assert_eq!(describe(name).map(|metric| metric.unit), unit, "{name}");
+        }
+        assert!(METRICS.iter().all(|metric| !metric.name.contains(':')));
+        assert!(!is_custom(&format!("custom:{}", "n".repeat(122))));
     }
 
     #[test]

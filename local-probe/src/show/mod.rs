@@ -67,6 +67,7 @@ pub fn table(outcome: &Outcome) -> String {
         tables::arrays(&values),
         tables::pools(&values),
         tables::interfaces(&values),
+        tables::custom(&values),
         tables::processes("BUSIEST", &report.evidence.top_cpu),
         tables::processes("LARGEST", &report.evidence.top_memory),
     ] {

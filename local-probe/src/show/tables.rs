@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use model::text::escape;
-use model::{Host, Process, Unit};
+use model::{Host, Process, Unit, metric};
 
 use super::values::Values;
 
@@ -101,6 +101,17 @@ pub(super) fn interfaces(values: &Values) -> Rows {
             speed,
             note,
         ]);
+    }
+    rows
+}
+
+/// The admin's own metrics, under the names that their files give them.
+pub(super) fn custom(values: &Values) -> Rows {
+    let mut rows = vec![row(["YOUR OWN METRIC", "VALUE"])];
+    for sample in values.0.iter().filter(|sample| metric::is_custom(&sample.metric)) {
+        let name = sample.metric.trim_start_matches(metric::CUSTOM);
+        let shown = escape(format!("{name} {}", sample.labels.object()).trim_end());
+        rows.push(vec![shown, metric::unit(&sample.metric).show(sample.value)]);
     }
     rows
 }

@@ -49,6 +49,7 @@ pub const ALL: &[&dyn Reader] = &[
     &descriptors::Descriptors,
     &sensors::Sensors,
     &reboot::Reboot,
+    &crate::custom::Custom,
 ];
 
 /// Those that fill [`Counters`](crate::Counters).
