@@ -87,7 +87,25 @@ have_aiosmtpd() {
     return 1
 }
 
-# sshd, ssh-agent, an SMTP server, and certificates for it.
+# Debian's cross compiler "$2" in the packages "$3", where rustup cannot get the musl target "$1".
+cross_packages() {
+    [ -d "$(rustc --print target-libdir --target "$1" 2>/dev/null)" ] || rustup target add "$1" >/dev/null 2>&1 ||
+        have "$2" || printf '%s ' "$3"
+}
+
+# What links the probes of FLEET_MACHINES (tests/src/probes.rs has those that are tried without it).
+foreign_packages() {
+    for machine in ${FLEET_MACHINES:-}; do
+        case $machine in
+            armv7l) cross_packages armv7-unknown-linux-musleabihf arm-linux-gnueabihf-gcc \
+                "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross" ;;
+            riscv64) cross_packages riscv64gc-unknown-linux-musl riscv64-linux-gnu-gcc \
+                "gcc-riscv64-linux-gnu libc6-dev-riscv64-cross" ;;
+        esac
+    done
+}
+
+# sshd, ssh-agent, an SMTP server, certificates for it, and what runs programs of other machines.
 need_for_testing() {
     packages=$(missing_packages xmllint:libxml2-utils ssh-agent:openssh-client ssh-keygen:openssh-client openssl:openssl)
     [ -x /usr/sbin/sshd ] || packages="$packages openssh-server"
@@ -97,6 +115,7 @@ need_for_testing() {
         packages="$packages $(missing_packages csh:csh tcsh:tcsh fish:fish zsh:zsh mksh:mksh \
             busybox:busybox faketime:faketime)"
     fi
+    packages="$packages $(missing_packages qemu-aarch64:qemu-user) $(foreign_packages)"
     # shellcheck disable=SC2086 # one word per package
     install_packages $packages || exit 1
     have_aiosmtpd || die "python3-aiosmtpd is installed, and no python3 finds it"

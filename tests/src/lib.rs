@@ -20,6 +20,7 @@ pub mod child;
 pub mod load;
 pub mod mount;
 pub mod nevers;
+pub mod probes;
 pub mod programs;
 pub mod silent;
 pub mod site;
