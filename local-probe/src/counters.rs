@@ -22,6 +22,8 @@ pub struct Counters {
     pub cpu: Option<CpuTimes>,
     /// Each core that is online.
     pub cores: BTreeMap<u32, CpuTimes>,
+    /// What a container used of its quota; absent where it has none.
+    pub quota: Option<Quota>,
     /// Bytes read from and written to swap; absent without swap.
     pub swap: Option<(u64, u64)>,
     /// Each interface.
@@ -51,6 +53,15 @@ pub struct CpuTimes {
     pub iowait: Option<u64>,
     /// Taken by the hypervisor.
     pub steal: Option<u64>,
+}
+
+/// The processor time of a container that may not use all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Microseconds that it used.
+    pub used_micros: u64,
+    /// Thousandths of a core that it may use.
+    pub millicores: u64,
 }
 
 /// What went through one interface.

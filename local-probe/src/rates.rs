@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{Labels, Sample};
 
-use crate::counters::{Counters, CpuTimes, DeviceCounts, TcpCounts, Traffic};
+use crate::counters::{Counters, CpuTimes, DeviceCounts, Quota, TcpCounts, Traffic};
 use crate::reading::percent;
 
 type Stalls = BTreeMap<String, (u64, Option<u64>)>;
@@ -29,6 +29,7 @@ impl Counters {
                     rates.device(name, before, now, seconds);
                 }
             }
+            rates.quota(self.quota, now.quota, seconds);
             rates.stalls(&self.stalls, &now.stalls, seconds);
             rates.tcp(&self.tcp, &now.tcp, seconds);
         }
@@ -72,6 +73,14 @@ impl Rates {
         };
         if let Some(value) = now.cores.iter().filter_map(busy).max_by(f64::total_cmp) {
             self.push("cpu-busiest-core", Labels::none(), value);
+        }
+    }
+
+    fn quota(&mut self, before: Option<Quota>, now: Option<Quota>, seconds: f64) {
+        let Some((before, now)) = before.zip(now) else { return };
+        if let Some(micros) = now.used_micros.checked_sub(before.used_micros) {
+            let allowed = now.millicores as f64 * 1000.0 * seconds;
+            self.push("cpu-quota", Labels::none(), (100.0 * micros as f64 / allowed).min(100.0));
         }
     }
 
@@ -186,6 +195,18 @@ mod tests {
         assert_eq!(value(&before.rates(&now), "network-in"), Some(1000.0));
         (before.interfaces, now.interfaces) = (traffic(1000), traffic(10));
         assert_eq!(value(&before.rates(&now), "network-in"), None);
+    }
+
+    #[test]
+    fn a_quota_is_used_by_so_much_of_it() {
+        let quota = |used_micros| Some(Quota { used_micros, millicores: 500 });
+        let mut rates = Rates(Vec::new());
+        rates.quota(quota(1_000_000), quota(2_000_000), 10.0);
+        assert_eq!(value(&rates.0, "cpu-quota"), Some(20.0));
+        let mut rates = Rates(Vec::new());
+        rates.quota(quota(1), None, 10.0);
+        rates.quota(quota(5), quota(1), 10.0);
+        assert!(rates.0.is_empty());
     }
 
     fn device(requests: u64, waited_ms: u64, busy_ms: u64) -> DeviceCounts {

@@ -57,6 +57,7 @@ pub(super) fn machine(values: &Values) -> String {
                 ("steal", ", steal {}"),
             ]),
         ),
+        ("quota", values.phrase(&[("cpu-quota", "{} used")])),
         (
             "load",
             values.phrase(&[
@@ -87,6 +88,8 @@ pub(super) fn machine(values: &Values) -> String {
             ]),
         ),
         ("named", named(values)),
+        ("users", values.phrase(&[("users", "{} logged in")])),
+        ("updates", values.phrase(&[("updates", "{}"), ("security-updates", ", {} for security")])),
         ("descriptors", values.phrase(&[("fds", "{} in use")])),
         (
             "tcp",

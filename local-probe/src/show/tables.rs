@@ -76,7 +76,7 @@ pub(super) fn arrays(values: &Values) -> Rows {
 }
 
 pub(super) fn pools(values: &Values) -> Rows {
-    plain(values, "POOL", &[("DEGRADED", "pool-degraded")])
+    plain(values, "POOL", &[("DEGRADED", "pool-degraded"), ("ERRORS", "pool-errors")])
 }
 
 pub(super) fn interfaces(values: &Values) -> Rows {

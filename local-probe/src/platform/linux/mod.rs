@@ -2,6 +2,7 @@
 //! root; its parsers are pure.
 
 mod bonds;
+mod btrfs;
 mod container;
 mod cpu;
 mod descriptors;
@@ -14,11 +15,14 @@ mod mounts;
 mod network;
 mod pressure;
 mod processes;
+mod quota;
 mod raid;
 mod reboot;
 mod sensors;
 mod sockets;
+mod updates;
 mod uptime;
+mod users;
 
 use model::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -36,25 +40,30 @@ pub const ALL: &[&dyn Reader] = &[
     &host::HostNames,
     &uptime::Uptime,
     &cpu::Cpu,
+    &quota::CpuQuota,
     &load::Load,
     &memory::Memory,
     &pressure::Pressure,
     &mounts::Mounts,
     &devices::Devices,
     &raid::Raid,
+    &btrfs::Btrfs,
     &network::Network,
     &bonds::Bonds,
     &sockets::Sockets,
     &processes::Processes,
     &descriptors::Descriptors,
+    &users::Users,
     &sensors::Sensors,
     &reboot::Reboot,
+    &updates::Updates,
     &crate::custom::Custom,
 ];
 
 /// Those that fill [`Counters`](crate::Counters).
 pub const COUNTING: &[&dyn Reader] = &[
     &cpu::Cpu,
+    &quota::CpuQuota,
     &memory::Memory,
     &pressure::Pressure,
     &devices::Devices,
