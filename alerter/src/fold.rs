@@ -119,7 +119,7 @@ fn findings<'a>(entry: &'a Entry, client: &ClientName, rule: &Rule) -> Vec<Findi
 fn verdict(outcome: &Outcome, metric: &str) -> Option<bool> {
     let breach = match metric {
         UNREACHABLE => outcome.is_unreachable(),
-        HOST_KEY_CHANGED => matches!(outcome, Outcome::HostKeyChanged { .. }),
+        HOST_KEY_CHANGED => outcome.is_host_key_changed(),
         _ => return None,
     };
     (breach || outcome.is_collected()).then_some(breach)

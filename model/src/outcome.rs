@@ -155,6 +155,28 @@ pub enum Outcome {
     },
     /// The run ended before the client's turn.
     NotReached,
+    /// A new host key was to be accepted (`accept-new`) and could not be written down, so that it was not.
+    HostKeyNotKept {
+        /// The file, and what the system said.
+        detail: String,
+    },
+    /// A bastion opens no connection for this login.
+    ForwardingRefused {
+        /// To where it was asked for, and what it said.
+        detail: String,
+    },
+    /// The `proxy-command` gave no connection.
+    ProxyCommand {
+        /// How it ended, and what it said on its standard error.
+        detail: String,
+    },
+    /// It ended on the way, at a server that is not the client.
+    Hop {
+        /// The server's name, as config.xml or the way there has it.
+        hop: String,
+        /// How it ended there.
+        ended: Box<Outcome>,
+    },
     /// The worker died of something else.
     WorkerFailed {
         /// Its exit status or signal.
@@ -163,7 +185,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The outcome's name, in the field's kebab-case as `--json` gives it.
+    /// The outcome's name, in the field's kebab-case as `--json` gives it; at a hop, that of what happened there.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Collected => "collected",
@@ -188,7 +210,19 @@ impl Outcome {
             Self::Undecryptable { .. } => "undecryptable",
             Self::Quarantined { .. } => "quarantined",
             Self::NotReached => "not-reached",
+            Self::HostKeyNotKept { .. } => "host-key-not-kept",
+            Self::ForwardingRefused { .. } => "forwarding-refused",
+            Self::ProxyCommand { .. } => "proxy-command",
+            Self::Hop { ended, .. } => ended.name(),
             Self::WorkerFailed { .. } => "worker-failed",
+        }
+    }
+
+    /// What happened, wherever on the way it did.
+    pub fn innermost(&self) -> &Self {
+        match self {
+            Self::Hop { ended, .. } => ended.innermost(),
+            outcome => outcome,
         }
     }
 
@@ -200,7 +234,12 @@ impl Outcome {
     /// Whether this counts for the alert `unreachable`: every failure but [`Self::NotReached`], which says
     /// nothing of the client, and [`Self::HostKeyChanged`], which has an alert of its own.
     pub fn is_unreachable(&self) -> bool {
-        !self.is_collected() && !matches!(self, Self::NotReached | Self::HostKeyChanged { .. })
+        !self.is_collected() && !matches!(self, Self::NotReached) && !self.is_host_key_changed()
+    }
+
+    /// Whether the client, or a server on the way to it, showed another host key than the known one: a security event.
+    pub fn is_host_key_changed(&self) -> bool {
+        matches!(self.innermost(), Self::HostKeyChanged { .. })
     }
 
     /// Whether another try within the same run may help: failures that pass by themselves, never authentication.
@@ -212,6 +251,10 @@ impl Outcome {
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let texts: [Option<&mut String>; 2] = match &mut self {
+            Self::Hop { hop, ended } => {
+                **ended = std::mem::replace(&mut **ended, Self::NotReached).bounded();
+                [Some(hop), None]
+            }
             Self::Collected | Self::Timeout { .. } | Self::NotReached => [None, None],
             Self::HostKeyChanged { offered, expected } => [Some(offered), Some(expected)],
             Self::HostKeyUnknown { offered: text }
@@ -232,6 +275,9 @@ impl Outcome {
             | Self::Malformed { detail: text }
             | Self::Undecryptable { detail: text }
             | Self::Quarantined { detail: text, .. }
+            | Self::HostKeyNotKept { detail: text }
+            | Self::ForwardingRefused { detail: text }
+            | Self::ProxyCommand { detail: text }
             | Self::WorkerFailed { detail: text } => [Some(text), None],
         };
         for text in texts.into_iter().flatten() {
@@ -269,6 +315,10 @@ impl Outcome {
             }
             Self::Quarantined { count, detail } => format!("{count} records were set aside: {detail}"),
             Self::NotReached => "the run ended before this client's turn".to_owned(),
+            Self::HostKeyNotKept { detail } => format!("the new host key cannot be written down: {detail}"),
+            Self::ForwardingRefused { detail } => format!("it opens no connection: {detail}"),
+            Self::ProxyCommand { detail } => format!("the proxy-command gave no connection: {detail}"),
+            Self::Hop { hop, ended } => format!("on the way, at {hop}: {}", ended.message()),
             Self::WorkerFailed { detail } => format!("the worker process failed: {detail}"),
         }
     }
@@ -333,6 +383,18 @@ impl Outcome {
             }
             Self::Quarantined { .. } => "look at the quarantine: fleet-alerter status",
             Self::NotReached => "give the run more time (collector-every) or more concurrency",
+            Self::HostKeyNotKept { .. } => {
+                "let the user who runs the collector write there (owner, read-only or full disk): until then the key is \
+                 refused"
+            }
+            Self::ForwardingRefused { .. } => {
+                "allow that login to forward TCP to there: AllowTcpForwarding and PermitOpen in sshd_config, and no \
+                 `restrict` or `no-port-forwarding` beside its key in authorized_keys"
+            }
+            Self::ProxyCommand { .. } => {
+                "run the proxy-command by hand, as the user who runs the collector, and see what it says"
+            }
+            Self::Hop { ended, .. } => ended.remedy(),
             Self::WorkerFailed { .. } => {
                 "see the collector's -v output; memory and process limits are the usual cause"
             }

@@ -159,6 +159,10 @@ pub fn every_outcome_survives(store: &mut dyn Store) -> Outcomes {
         Outcome::Undecryptable { detail: text() },
         Outcome::Quarantined { count: 3, detail: text() },
         Outcome::NotReached,
+        Outcome::HostKeyNotKept { detail: text() },
+        Outcome::ForwardingRefused { detail: text() },
+        Outcome::ProxyCommand { detail: text() },
+        Outcome::Hop { hop: text(), ended: Box::new(Outcome::Timeout { phase: Phase::Auth }) },
         Outcome::WorkerFailed { detail: text() },
     ];
     let batch: Vec<_> = (1..).zip(&outcomes).map(|(at, outcome)| failed(web, at, outcome.clone())).collect();
