@@ -213,3 +213,85 @@ fn a_certificate_of_another_authority_or_of_a_revoked_key_is_refused() {
     site.write_known_hosts(&format!("{authority}@revoked * {}\n", sshd.host_key("ed25519")));
     refused_before_login(&site.collect(), &sshd, "host-key-changed");
 }
+
+/// A site with one client whose first key is accepted.
+fn accepting() -> (Site, Sshd) {
+    let (site, sshd) = (Site::new(), Sshd::start());
+    site.configure(&site.client(&sshd, "web1", "host-key-policy=\"accept-new\"", ""));
+    (site, sshd)
+}
+
+fn kept(site: &Site) -> String {
+    std::fs::read_to_string(site.path("state/known_hosts")).unwrap()
+}
+
+#[test]
+fn accept_new_takes_the_first_key_and_no_other() {
+    let (site, mut sshd) = accepting();
+    let dry = site.collector(&["run", "--dry-run"]).expect(0);
+    assert!(dry.stdout.contains("the first is accepted"), "{}", dry.stdout);
+    let first = site.collect().expect_all();
+    let fingerprint = sshd.fingerprint("ed25519");
+    assert!(first.run.stderr.contains("accept-new") && first.run.stderr.contains(&fingerprint), "{first:#?}");
+    assert_eq!(kept(&site), format!("{} {}\n", sshd.known_as(), sshd.host_key("ed25519")));
+    assert_eq!(sshd.accepted(), 1);
+
+    let second = site.collect().expect_all();
+    assert_eq!(second.run.stderr, "", "it is told once");
+    let before = kept(&site);
+    sshd.replace_host_keys();
+    refused_before_login(&site.collect(), &sshd, "host-key-changed");
+    assert_eq!(kept(&site), before);
+}
+
+#[test]
+fn accept_new_writes_an_address_once_however_many_clients_have_it() {
+    let (site, sshd) = (Site::new(), Sshd::start());
+    let clients: Vec<_> = (0..4)
+        .map(|number| site.client(&sshd, &format!("web{number}"), "host-key-policy=\"accept-new\"", ""))
+        .collect();
+    site.configure(&clients.concat());
+    let collection = site.collect().expect_all();
+    assert_eq!(collection.run.stderr.matches("accept-new").count(), 1, "{}", collection.run.stderr);
+    assert_eq!(kept(&site).lines().count(), 1);
+}
+
+#[test]
+fn accept_new_holds_for_bastions_too() {
+    let (site, gate, sshd) = (Site::new(), Sshd::start(), Sshd::start());
+    let bastion = site.client(&gate, "gate", "enabled=\"false\" host-key-policy=\"accept-new\"", "");
+    let client = |policy: &str| site.client(&sshd, "web1", &format!("proxy-jump=\"gate\" {policy}"), "");
+    site.configure(&format!("{bastion}{}", client("")));
+    let collection = site.collect();
+    assert_eq!(collection.only().outcome, "host-key-unknown", "the client's own policy is strict");
+    assert_eq!(kept(&site), format!("{} {}\n", gate.known_as(), gate.host_key("ed25519")));
+    site.configure(&format!("{bastion}{}", client("host-key-policy=\"accept-new\"")));
+    site.collect().expect_all();
+    assert_eq!(kept(&site).lines().count(), 2);
+    assert_eq!((gate.accepted(), sshd.accepted()), (2, 1));
+}
+
+#[test]
+fn accept_new_takes_nothing_where_anything_is_known() {
+    let (site, sshd) = accepting();
+    site.write_known_hosts(&format!("@revoked * {}\n", sshd.host_key("ed25519")));
+    refused_before_login(&site.collect(), &sshd, "host-key-changed");
+
+    let (site, sshd, authority) = certified(&["-n", "127.0.0.1", "-V", "-2h:-1h"]);
+    site.configure(&site.client(&sshd, "web1", "host-key-policy=\"accept-new\"", ""));
+    site.write_known_hosts(&authority);
+    let collection = site.collect();
+    refused_before_login(&collection, &sshd, "host-key-unknown");
+    assert!(collection.only().message.contains("expired"), "{collection:#?}");
+}
+
+#[test]
+fn a_key_that_cannot_be_written_down_is_not_accepted() {
+    let (site, sshd) = accepting();
+    std::fs::create_dir_all(site.path("state/known_hosts")).unwrap();
+    let collection = site.collect();
+    refused_before_login(&collection, &sshd, "host-key-not-kept");
+    let message = &collection.only().message;
+    assert!(message.contains("state/known_hosts") && message.contains("let the user who runs"), "{message}");
+    assert!(message.contains(&sshd.fingerprint("ed25519")), "{message}");
+}

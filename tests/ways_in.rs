@@ -1,4 +1,4 @@
-//! The ways in to a client: addresses, agents, several keys, algorithms, bastions; each through a real sshd.
+//! The ways in to a client: addresses, agents, several keys, algorithms; each through a real sshd.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use tests::agent::Agent;
@@ -124,14 +124,5 @@ fn what_the_two_sides_do_not_share_is_named() {
         for part in [&format!("the server offers {theirs}"), named, "we offer ", "sshd_config"] {
             assert!(message.contains(part), "{part} of {message}");
         }
-    }
-}
-
-#[test]
-fn a_client_behind_a_proxy_is_not_dialled_directly() {
-    for proxy in ["proxy-jump=\"gate.example\"", "proxy-command=\"nc %h %p\""] {
-        let (site, sshd) = site_with("", proxy);
-        assert!(refused(&site, "refused").contains("proxy-jump"));
-        assert_eq!(sshd.accepted(), 0);
     }
 }

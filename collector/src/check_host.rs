@@ -13,11 +13,11 @@ use crate::finished::{Finished, Step};
 use crate::found::Found;
 use crate::prepare::Preparer;
 use crate::queue::Standing;
-use crate::random;
 use crate::report::{remedy, told};
 use crate::slot::Budget;
 use crate::supervisor::{Visit, supervise};
 use crate::trust::All;
+use crate::{random, route};
 
 /// One stage, as `--json` gives it.
 #[derive(Debug, PartialEq, Serialize)]
@@ -65,6 +65,7 @@ pub(crate) fn check(subjects: &[Subject<'_>], slots: usize, preparer: &Preparer)
         .map(|subject| Visit {
             name: subject.client.name.clone(),
             budget: Budget::new(subject.client.timeout, preparer.largest_probe()),
+            processes: route::processes(subject.client),
             standing: Standing { failed_last: false, not_reached_last: false },
         })
         .collect();
@@ -161,7 +162,7 @@ fn stages(name: &ClientName, finished: &Finished) -> Vec<Stage> {
         return stages;
     }
     let failed = failed_in(finished);
-    stages.retain(|stage| place(stage.name) < place(failed));
+    stages.retain(|stage| stage.name == HOP || place(stage.name) < place(failed));
     stages.push(Stage {
         name: failed,
         ok: false,
@@ -172,9 +173,12 @@ fn stages(name: &ClientName, finished: &Finished) -> Vec<Stage> {
     stages
 }
 
-/// The names of all stages, in order.
-const STAGES: [&str; 9] =
-    ["dns", "connect", "host key", "login", "directory", "exec", "probe", "envelope", "clock"];
+/// The stage of each server on the way.
+const HOP: &str = "hop";
+
+/// The names of all stages, in order; as many hops as there are.
+const STAGES: [&str; 10] =
+    [HOP, "dns", "connect", "host key", "login", "directory", "exec", "probe", "envelope", "clock"];
 
 fn place(stage: &str) -> usize {
     STAGES.iter().position(|name| *name == stage).unwrap_or(STAGES.len())
@@ -196,12 +200,14 @@ fn passed(finished: &Finished) -> Vec<Stage> {
     let ok = |name, seconds, detail| Stage { name, ok: true, seconds, detail, remedy: String::new() };
     let timed = |stage, phase, detail| ok(stage, Some(seconds(spent(finished, phase))), detail);
     let sent = finished.steps.iter().any(|(_, step)| matches!(step, Step::Found(Found::Sent { .. })));
+    let hops = hops(finished);
     let mut stages = Vec::new();
     for (after, step) in &finished.steps {
         let Step::Found(found) = step else { continue };
         stages.extend(match found {
             Found::Addresses(_) => vec![timed("dns", Phase::Dns, found.to_string())],
             Found::Connected(address) => vec![timed("connect", Phase::Connect, address.to_string())],
+            Found::Proxied => vec![timed("connect", Phase::Connect, found.to_string())],
             Found::HostKey { .. } => vec![timed("host key", Phase::Handshake, found.to_string())],
             Found::Login { by } => vec![timed("login", Phase::Auth, model::text::escape(by))],
             Found::Probe { version, directory, .. } => {
@@ -224,7 +230,23 @@ fn passed(finished: &Finished) -> Vec<Stage> {
     let last =
         |at: usize, stage: &Stage| !stages[at + 1..].iter().any(|later: &Stage| later.name == stage.name);
     let keep: Vec<bool> = stages.iter().enumerate().map(|(at, stage)| last(at, stage)).collect();
-    stages.into_iter().zip(keep).filter_map(|(stage, keep)| keep.then_some(stage)).collect()
+    hops.into_iter()
+        .chain(stages.into_iter().zip(keep).filter_map(|(stage, keep)| keep.then_some(stage)))
+        .collect()
+}
+
+/// A stage for each hop that was passed, each from the end of the one before.
+fn hops(finished: &Finished) -> Vec<Stage> {
+    let mut begun = Duration::ZERO;
+    let passed = finished.steps.iter().filter_map(|(after, step)| match step {
+        Step::Hop { hop, met } => Some((*after, format!("{hop}: {met}"))),
+        Step::Phase(_) | Step::Found(_) => None,
+    });
+    let stage = |(after, detail): (Duration, String)| {
+        let took = after.saturating_sub(std::mem::replace(&mut begun, after));
+        Stage { name: HOP, ok: true, seconds: Some(seconds(took)), detail, remedy: String::new() }
+    };
+    passed.map(stage).collect()
 }
 
 fn opened(finished: &Finished) -> String {
@@ -255,7 +277,7 @@ fn clock(finished: &Finished) -> String {
 fn failed_in(finished: &Finished) -> &'static str {
     let last = finished.steps.iter().rev().find_map(|(_, step)| match step {
         Step::Phase(phase) => Some(*phase),
-        Step::Found(_) => None,
+        Step::Found(_) | Step::Hop { .. } => None,
     });
     let of_phase = |phase: Phase| match phase {
         Phase::Start | Phase::Auth => "login",
@@ -266,10 +288,12 @@ fn failed_in(finished: &Finished) -> &'static str {
         Phase::Exec => "exec",
     };
     match &finished.outcome {
+        Outcome::Hop { .. } => HOP,
         Outcome::Dns { .. } => "dns",
-        Outcome::Refused { .. } => "connect",
+        Outcome::Refused { .. } | Outcome::ProxyCommand { .. } => "connect",
         Outcome::HostKeyUnknown { .. }
         | Outcome::HostKeyChanged { .. }
+        | Outcome::HostKeyNotKept { .. }
         | Outcome::NoCommonAlgorithm { .. } => "host key",
         Outcome::AuthRefused { .. } | Outcome::Credential { .. } => "login",
         Outcome::NoExec { .. } | Outcome::NoSpace { .. } => "directory",

@@ -10,6 +10,7 @@ use storage::{Program, ReportStore as _, RunLock, SqliteStore};
 use crate::keys;
 use crate::prepare::Preparer;
 use crate::queue::Standing;
+use crate::route;
 use crate::run::{Failure, master_key};
 use crate::slot::Budget;
 use crate::supervisor::{Visit, supervise};
@@ -139,6 +140,7 @@ fn forget(preparer: &Preparer, client: &Client, uid: ClientUid) -> Result<(), Ou
     let visit = Visit {
         name: client.name.clone(),
         budget: Budget::new(client.timeout, 0),
+        processes: route::processes(client),
         standing: Standing { failed_last: false, not_reached_last: false },
     };
     let mut all = All(Vec::new());

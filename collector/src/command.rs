@@ -4,19 +4,19 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use config::{Client, Connection, Environment, Settings, Ssh, StorageUrl};
+use config::{Client, Connection, Environment, HostKeyPolicy, Settings, Ssh, StorageUrl};
 use model::{ClientName, Exit};
 use storage::{ReportStore as _, SqliteStore};
 
 use crate::cli::RunArgs;
 use crate::clients::{Clients, Refusal};
 use crate::credential::Wallet;
-use crate::host_key::Expected;
 use crate::prepare::{Hosts, Preparer};
 use crate::probe::Probes;
+use crate::route::Server;
 use crate::run::{self, Order, run};
 use crate::selection::select;
-use crate::{check_host, keys, recipe, ssh_config, trust};
+use crate::{check_host, keys, recipe, route, ssh_config, trust};
 
 /// What ends a command early: a message for stderr, and the exit status.
 pub(crate) struct Stop(pub(crate) String, pub(crate) Exit);
@@ -71,19 +71,27 @@ impl Context {
                 "nobody is there to be asked: compare the fingerprints, then give --yes".to_owned(),
             ));
         }
-        let seen = trust::see(&clients, settings.concurrency, self.hosts(&settings));
-        for line in &seen.lines {
-            say(line)?;
-        }
-        let failed = if seen.failed { Exit::Partial } else { Exit::Ok };
-        if seen.new.is_empty() || !(yes || agrees(seen.new.len())) {
-            return Ok(if seen.new.is_empty() { failed } else { Exit::Partial });
-        }
+        let preparer = Preparer::new(self.wallet(), self.hosts(&settings), Probes::default());
         let file = settings.storage.state_dir().join("known_hosts");
-        trust::write(&file, &seen.new)
-            .map_err(|error| Stop(format!("{}: {error}", file.display()), Exit::Storage))?;
-        say(format_args!("{} host keys were added to {}", seen.new.len(), file.display()))?;
-        Ok(failed)
+        let (mut asked, mut failed) = (clients, false);
+        // What lies behind a hop whose key is new is asked when that is trusted.
+        while !asked.is_empty() {
+            let seen = trust::see(&asked, settings.concurrency, &preparer);
+            seen.lines.iter().try_for_each(say)?;
+            failed |= seen.failed;
+            if seen.new.is_empty() {
+                break;
+            }
+            if !(yes || agrees(seen.new.len())) {
+                return Ok(Exit::Partial);
+            }
+            trust::write(&file, &seen.new)
+                .map_err(|error| Stop(format!("{}: {error}", file.display()), Exit::Storage))?;
+            say(format_args!("{} host keys were added to {}", seen.new.len(), file.display()))?;
+            preparer.hosts().read_again();
+            asked = seen.behind;
+        }
+        Ok(if failed { Exit::Partial } else { Exit::Ok })
     }
 
     pub(crate) fn write_probe(&self, file: &Path, machine: Option<&str>) -> Result<Exit, Stop> {
@@ -225,12 +233,14 @@ fn dry_run(clients: &[&Client], hosts: &Hosts) -> Result<Exit, Stop> {
         match &client.connection {
             Connection::Local => say(format_args!("{}: this machine", client.name))?,
             Connection::Ssh(ssh) => {
-                let host_key = key_state(&hosts.expected(client, ssh), client);
+                let servers = route::servers(client);
+                let keys: Vec<_> = servers.iter().map(|server| key_state(hosts, server, client)).collect();
                 let Ssh { username, address, port, .. } = &**ssh;
                 say(format_args!(
-                    "{}: ssh {username}@{address} port {port}, by {}; {host_key}",
+                    "{}: ssh {username}@{address} port {port}, by {}; {}",
                     client.name,
-                    means(ssh)
+                    means(ssh),
+                    keys.join("; ")
                 ))?;
             }
         }
@@ -238,11 +248,16 @@ fn dry_run(clients: &[&Client], hosts: &Hosts) -> Result<Exit, Stop> {
     Ok(Exit::Ok)
 }
 
-fn key_state(expected: &Expected, client: &Client) -> String {
+fn key_state(hosts: &Hosts, server: &Server<'_>, client: &Client) -> String {
+    let expected = hosts.expected(server.source, server.ssh);
     let places = expected.keys.iter().map(|(_, at)| at).chain(expected.fingerprints.iter().map(|(_, at)| at));
+    let of = server.hop.map_or_else(String::new, |hop| format!(" of {hop}"));
     match places.into_iter().next() {
-        Some(place) => format!("host key: {place}"),
-        None => format!("host key: NOT KNOWN, run: fleet-collector trust {}", client.name),
+        Some(place) => format!("host key{of}: {place}"),
+        None if server.ssh.host_key_policy == HostKeyPolicy::AcceptNew && expected.is_nothing() => {
+            format!("host key{of}: not known yet, the first is accepted")
+        }
+        None => format!("host key{of}: NOT KNOWN, run: fleet-collector trust {}", client.name),
     }
 }
 

@@ -25,8 +25,8 @@ pub(crate) struct Finished {
     pub(crate) hello: Option<Hello>,
     /// Its records, in order of sequence.
     pub(crate) records: Vec<Incoming>,
-    /// The server's host key, where that was asked for.
-    pub(crate) host_key: Option<Vec<u8>>,
+    /// The host key that was asked for, or was not known, and on which leg of the way.
+    pub(crate) host_key: Option<(usize, Vec<u8>)>,
     /// Where all that is spooled came: the oldest key pair that it is sealed to.
     pub(crate) oldest_key: Option<u32>,
     /// Its steps, and when each came, counted from the beginning.
@@ -40,6 +40,13 @@ pub(crate) enum Step {
     Phase(Phase),
     /// Something was found.
     Found(Found),
+    /// A hop was passed.
+    Hop {
+        /// Its name.
+        hop: String,
+        /// What was found there.
+        met: String,
+    },
 }
 
 /// The most steps that are kept of one visit.

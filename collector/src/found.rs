@@ -13,6 +13,8 @@ pub(crate) enum Found {
     Addresses(Vec<SocketAddr>),
     /// The one that took the connection.
     Connected(SocketAddr),
+    /// A connection came through the bastion, or through the command.
+    Proxied,
     /// The server's host key, and where it is known from.
     HostKey {
         /// As OpenSSH shows it: `ssh-ed25519 SHA256:...`.
@@ -54,6 +56,7 @@ impl fmt::Display for Found {
                 write!(f, "{}", addresses.join(", "))
             }
             Self::Connected(address) => write!(f, "connected to {address}"),
+            Self::Proxied => f.write_str("connected through the proxy"),
             Self::HostKey { shown, source } => write!(f, "{}, known from {}", escape(shown), escape(source)),
             Self::Login { by } => write!(f, "logged in by {}", escape(by)),
             Self::Sent { directory } => write!(f, "the probe was sent to {}", escape(directory)),

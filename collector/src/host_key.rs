@@ -66,6 +66,11 @@ impl Expected {
         expected
     }
 
+    /// Whether nothing is written down about the server: neither a key, nor an authority, nor a revocation.
+    pub(crate) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The verdict over an offered key's blob.
     pub(crate) fn judge(&self, offered: &[u8]) -> Verdict<'_> {
         let holds = |list: &'_ [(Vec<u8>, String)]| list.iter().position(|(key, _)| key == offered);

@@ -1,4 +1,5 @@
-//! What supervisor and worker say to each other: one [`Job`] down the worker's stdin, [`Up`]s from its stdout.
+//! What supervisor and worker say to each other: one [`Job`] down the worker's stdin (and behind it, where the worker asks
+//! for one, an open connection: `handover`), [`Up`]s from its stdout.
 //!
 //! A frame is `head length | tail length (4 bytes each, big endian) | head (CBOR) | tail (raw bytes)`; both lengths are
 //! bounded, so that neither side can exhaust the other.
@@ -16,7 +17,7 @@ use crate::found::Found;
 use crate::host_key::Expected;
 use crate::probe::Probes;
 
-/// The most bytes of a frame's head. A job stays below what a pipe holds, so that handing it over never waits.
+/// The most bytes of a frame's head. A job stays below what a socket holds, so that handing it over never waits.
 const MAX_HEAD: usize = 60 * 1024;
 
 /// Everything that a worker knows.
@@ -43,6 +44,8 @@ pub(crate) enum Way {
         address: String,
         /// TCP port.
         port: u16,
+        /// How a connection to it comes about.
+        dial: Dial,
         /// Login name.
         username: String,
         /// Which host keys to expect.
@@ -52,9 +55,25 @@ pub(crate) enum Way {
     },
 }
 
-/// What to do at a client.
+/// How a connection comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Dial {
+    /// The worker resolves the address and opens it.
+    Direct,
+    /// The supervisor hands one over that leads through a bastion or a command.
+    Handed,
+}
+
+/// What to do at a client, or on the way to one.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Task {
+    /// Be a bastion: have the server open connections to the next one, and carry bytes, as long as the supervisor asks.
+    Forward {
+        /// The next server's name or address, as this server is to resolve it.
+        address: String,
+        /// Its TCP port.
+        port: u16,
+    },
     /// Only see which host key the server has.
     HostKey,
     /// Remove a spool, and the probes with it where no other spool is there.
@@ -191,8 +210,19 @@ pub(crate) enum Up {
         /// Why.
         reason: String,
     },
-    /// The server's host key is the tail.
+    /// The server's host key is the tail: the one that was asked for, or one that is not known.
     HostKey,
+    /// A connection is wanted ([`Dial::Handed`]).
+    Dial,
+    /// The bastion is logged in to, and can be asked for connections.
+    Ready,
+    /// The bastion has opened the connection that was asked for.
+    Open,
+    /// The bastion cannot connect to the next server.
+    Unreachable {
+        /// What it said.
+        detail: String,
+    },
     /// The end.
     Done {
         /// How it went.
@@ -289,6 +319,7 @@ mod tests {
             way: Way::Ssh {
                 address: "::1".to_owned(),
                 port: 22,
+                dial: Dial::Direct,
                 username: "ops".to_owned(),
                 expected: Box::default(),
                 credentials,
@@ -324,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_no_pipe_holds_is_refused() {
+    fn a_job_that_no_socket_holds_is_refused() {
         assert!(write(&mut Vec::new(), &job(&"x".repeat(MAX_HEAD)), b"").is_err());
     }
 

@@ -180,34 +180,98 @@ fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|c| *c == b'*')
 }
 
-/// Adds lines to the product's own file, all or none: written beside it and renamed.
-pub(crate) fn append(file: &Path, keys: &[(String, PublicKey)]) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+/// What became of a key that was to be kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It was written at `file:line`.
+    Written(String),
+    /// It was there already.
+    There(String),
+    /// Something else is written there about that server, or that the key is revoked.
+    Other(String),
+}
 
-    let directory = file.parent().unwrap_or(Path::new("."));
-    // It is the state directory, which will hold the database and the master key.
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    // Two of these at once take turns.
-    let lock = File::options().create(true).append(true).mode(0o600).open(beside(file, "lock"))?;
-    lock.lock()?;
-    let mut text = match std::fs::read(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
+/// Adds the key of the server at `host` and `port` to the product's own file, unless that says something about it.
+pub(crate) fn keep(file: &Path, (host, port): (&str, u16), key: &PublicKey) -> io::Result<Kept> {
+    let blob = key.to_bytes().map_err(io::Error::other)?;
+    let locked = Locked::open(file)?;
+    let known =
+        KnownHosts::parse(&String::from_utf8_lossy(&locked.text), &file.display().to_string(), &mut |_| {});
+    let says = |line: &Known<'_>| match line.says {
+        Says::Known if line.key == blob => Some(Kept::There(line.source.to_owned())),
+        Says::Revoked if line.key != blob => None,
+        Says::Known | Says::Authority | Says::Revoked => Some(Kept::Other(line.source.to_owned())),
     };
-    if !text.is_empty() && !text.ends_with(b"\n") {
-        text.push(b'\n');
+    let mut said: Vec<_> = known.of(host, port).filter_map(|line| says(&line)).collect();
+    // A server may have several keys; a revocation comes before them all.
+    let revoked = known.of(host, port).any(|line| line.says == Says::Revoked && line.key == blob);
+    if let Some(at) = said.iter().position(|kept| !revoked && matches!(kept, Kept::There(_))) {
+        return Ok(said.swap_remove(at));
     }
-    for (name, key) in keys {
-        let key = PublicKey::new(key.key_data().clone(), "").to_openssh().map_err(io::Error::other)?;
-        writeln!(text, "{name} {}", key.trim_end())?;
+    if let Some(other) = said.into_iter().find(|kept| matches!(kept, Kept::Other(_))) {
+        return Ok(other);
     }
-    let new = beside(file, "new");
-    let mut to = File::options().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-    to.write_all(&text)?;
-    to.sync_all()?;
-    std::fs::rename(&new, file)?;
-    File::open(directory)?.sync_all()
+    let number = locked.write(&[(name_of(host, port), key.clone())])?;
+    Ok(Kept::Written(format!("{}:{number}", file.display())))
+}
+
+/// Adds lines to the product's own file, all or none.
+pub(crate) fn append(file: &Path, keys: &[(String, PublicKey)]) -> io::Result<()> {
+    Locked::open(file)?.write(keys).map(drop)
+}
+
+/// The product's own file, which nobody else writes meanwhile.
+struct Locked<'a> {
+    file: &'a Path,
+    text: Vec<u8>,
+    _lock: File,
+}
+
+impl<'a> Locked<'a> {
+    fn open(file: &'a Path) -> io::Result<Self> {
+        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+
+        let directory = file.parent().unwrap_or(Path::new("."));
+        // It is the state directory, which will hold the database and the master key.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        // Two of these at once take turns.
+        let lock = File::options().create(true).append(true).mode(0o600).open(beside(file, "lock"))?;
+        lock.lock()?;
+        let mut text = Vec::new();
+        match File::open(file) {
+            Ok(from) => {
+                from.take(MAX_FILE).read_to_end(&mut text)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if text.len() as u64 == MAX_FILE {
+            return Err(io::Error::other("it is too long to be written anew"));
+        }
+        Ok(Self { file, text, _lock: lock })
+    }
+
+    /// Adds lines: written beside it and renamed. The number of the first one.
+    fn write(mut self, keys: &[(String, PublicKey)]) -> io::Result<usize> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+
+        let text = &mut self.text;
+        if !text.is_empty() && !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        let number = text.split(|byte| *byte == b'\n').count();
+        for (name, key) in keys {
+            let key = PublicKey::new(key.key_data().clone(), "").to_openssh().map_err(io::Error::other)?;
+            writeln!(text, "{name} {}", key.trim_end())?;
+        }
+        let new = beside(self.file, "new");
+        let mut to = File::options().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        to.write_all(text)?;
+        to.sync_all()?;
+        std::fs::rename(&new, self.file)?;
+        File::open(self.file.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(number)
+    }
 }
 
 fn beside(file: &Path, ending: &str) -> PathBuf {
@@ -320,5 +384,23 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("web1 {ED}\n[::1]:2222 {ED}\n"));
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(file.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn what_is_kept_is_kept_once_and_replaces_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("known_hosts");
+        let key = PublicKey::from_openssh(ED).unwrap();
+        std::fs::write(&file, format!("@revoked bad {ED}\n@cert-authority *.ca {ED}")).unwrap();
+        let at = |line: usize| format!("{}:{line}", file.display());
+        assert_eq!(keep(&file, ("Web1", 22), &key).unwrap(), Kept::Written(at(3)));
+        assert_eq!(keep(&file, ("web1", 22), &key).unwrap(), Kept::There(at(3)));
+        assert_eq!(keep(&file, ("bad", 22), &key).unwrap(), Kept::Other(at(1)));
+        assert_eq!(keep(&file, ("a.ca", 22), &key).unwrap(), Kept::Other(at(2)));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let other = ED.replace("XFSqti", "XFSqta");
+        std::fs::write(&file, format!("{text}web2 {other}\n")).unwrap();
+        assert_eq!(keep(&file, ("web2", 22), &key).unwrap(), Kept::Other(at(4)));
+        assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 4);
     }
 }

@@ -2,6 +2,7 @@
 //! spooled; the supervisor bounds the workers, stamps what they bring, and stores it.
 
 mod certificate;
+mod chain;
 mod check_host;
 pub mod cli;
 mod clients;
@@ -11,18 +12,23 @@ mod elf;
 mod event_time;
 mod finished;
 mod found;
+mod handover;
 mod host_key;
 mod job;
 mod keys;
 mod known_hosts;
 mod limits;
+mod new_key;
 mod platform;
 mod prepare;
 mod probe;
+mod process;
+mod proxy_command;
 mod queue;
 mod random;
 mod recipe;
 mod report;
+mod route;
 mod run;
 mod schedule;
 mod selection;

@@ -1,10 +1,10 @@
-//! What a worker is told: everything about its own client, nothing about any other.
+//! What a worker is told: everything about its own server, nothing about any other.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use config::{Client, Connection, Mode, Ssh};
+use config::{Client, Connection, HostKeyPolicy, Mode, Ssh};
 use envelope::Identity;
 use model::wire::{MAX_FETCH, Request};
 use model::{ClientUid, Outcome};
@@ -12,11 +12,12 @@ use storage::ClientRow;
 
 use crate::credential::Wallet;
 use crate::host_key::Expected;
-use crate::job::{Credentials, Job, Place, PrivateKey, Task, Way};
+use crate::job::{Credentials, Dial, Job, Place, PrivateKey, Task, Way};
 use crate::known_hosts::KnownHosts;
 use crate::probe::Probes;
+use crate::route::{self, Leg, Route, Server};
 
-/// Makes jobs, for several clients at once, and reads each file that they share once.
+/// Makes routes, for several clients at once, and reads each file that they share once.
 pub(crate) struct Preparer {
     wallet: Wallet,
     hosts: Hosts,
@@ -42,12 +43,17 @@ impl Hosts {
         }
     }
 
-    /// What is written down about a client's server.
-    pub(crate) fn expected(&self, client: &Client, ssh: &Ssh) -> Expected {
+    /// What is written down about a server; `source` is where config.xml has it.
+    pub(crate) fn expected(&self, source: &str, ssh: &Ssh) -> Expected {
         let others = if ssh.known_hosts.is_empty() { &self.usual } else { &ssh.known_hosts };
         let files: Vec<_> = [&self.own].into_iter().chain(others).map(|file| self.file(file)).collect();
         let files = files.iter().map(|file| &**file);
-        Expected::gather((&ssh.address, ssh.port), (&ssh.host_keys, &client.source), files)
+        Expected::gather((&ssh.address, ssh.port), (&ssh.host_keys, source), files)
+    }
+
+    /// Forgets what was read: the files may say more now.
+    pub(crate) fn read_again(&self) {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn file(&self, file: &Path) -> Arc<KnownHosts> {
@@ -63,18 +69,6 @@ fn read(file: &Path) -> KnownHosts {
     })
 }
 
-/// Refuses what would need a proxy: the same address, dialled from here, may be another machine.
-fn direct(ssh: &Ssh) -> Result<(), Outcome> {
-    match ssh.proxy {
-        None => Ok(()),
-        Some(_) => Err(Outcome::Refused {
-            detail:
-                "this version does not connect through proxy-jump or proxy-command yet; nothing was dialled"
-                    .to_owned(),
-        }),
-    }
-}
-
 impl Preparer {
     pub(crate) fn new(wallet: Wallet, hosts: Hosts, probes: Probes) -> Self {
         Self { wallet, hosts, probes, supervisor: rustix::process::getpid().as_raw_nonzero().get() }
@@ -85,16 +79,20 @@ impl Preparer {
         self.probes.largest()
     }
 
-    /// The job of collecting from `client`; `identities` are its key pairs, newest last.
+    /// The files of host keys.
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// The route of collecting from `client`; `identities` are its key pairs, newest last.
     pub(crate) fn collect(
         &self,
         client: &Client,
         row: &ClientRow,
         identities: &[Identity],
         fresh: bool,
-    ) -> Result<Job, Outcome> {
+    ) -> Result<Route, Outcome> {
         let newest = identities.last().expect("each client of a run has a key pair");
-        let way = self.way(client)?;
         let request = Request {
             client: row.uid,
             recipient: newest.recipient(),
@@ -110,41 +108,62 @@ impl Preparer {
             request: Box::new(request),
             identities: identities.iter().map(private).collect(),
         };
-        Ok(Job { supervisor: self.supervisor, name: client.name.clone(), way, task })
+        self.route(client, task)
     }
 
-    /// The job of removing the spool of `uid` at `client`.
-    pub(crate) fn forget(&self, client: &Client, uid: ClientUid) -> Result<Job, Outcome> {
-        let task = Task::Forget { remote_dirs: client.remote_dirs.clone(), client: uid };
-        Ok(Job { supervisor: self.supervisor, name: client.name.clone(), way: self.way(client)?, task })
+    /// The route of removing the spool of `uid` at `client`.
+    pub(crate) fn forget(&self, client: &Client, uid: ClientUid) -> Result<Route, Outcome> {
+        self.route(client, Task::Forget { remote_dirs: client.remote_dirs.clone(), client: uid })
     }
 
-    fn way(&self, client: &Client) -> Result<Way, Outcome> {
-        Ok(match &client.connection {
-            Connection::Local => Way::Local,
-            Connection::Ssh(ssh) => {
-                direct(ssh)?;
-                let credentials = self.wallet.credentials(ssh)?;
-                self.ssh(client, ssh, credentials)
-            }
-        })
+    /// The route of seeing `client`'s host key. That needs no credential of the client's, so its worker gets none; and
+    /// nothing is accepted on the way, since a person is there to be asked.
+    pub(crate) fn host_key(&self, client: &Client) -> Result<Route, Outcome> {
+        let mut route = self.route(client, Task::HostKey)?;
+        route.legs.iter_mut().for_each(|leg| leg.accept = None);
+        Ok(route)
     }
 
-    /// The job of seeing `client`'s host key. It needs no credential, so it gets none.
-    pub(crate) fn host_key(&self, client: &Client, ssh: &Ssh) -> Result<Job, Outcome> {
-        direct(ssh)?;
-        let way = self.ssh(client, ssh, Credentials::default());
-        Ok(Job { supervisor: self.supervisor, name: client.name.clone(), way, task: Task::HostKey })
+    fn route(&self, client: &Client, task: Task) -> Result<Route, Outcome> {
+        let job = |way, task| Job { supervisor: self.supervisor, name: client.name.clone(), way, task };
+        let servers = route::servers(client);
+        let Some((last, hops)) = servers.split_last() else {
+            let leg = Leg { hop: None, job: job(Way::Local, task), accept: None };
+            return Ok(Route { command: None, legs: vec![leg] });
+        };
+        let command = route::command(&servers).map(str::to_owned);
+        let mut legs = Vec::with_capacity(servers.len());
+        let mut dial = if command.is_some() { Dial::Handed } else { Dial::Direct };
+        for (hop, next) in hops.iter().zip(&servers[1..]) {
+            let forward = Task::Forward { address: next.ssh.address.clone(), port: next.ssh.port };
+            legs.push(self.leg(hop, dial, |way| job(way, forward))?);
+            dial = Dial::Handed;
+        }
+        legs.push(self.leg(last, dial, |way| job(way, task))?);
+        Ok(Route { command, legs })
     }
 
-    fn ssh(&self, client: &Client, ssh: &Ssh, credentials: Credentials) -> Way {
-        Way::Ssh {
+    fn leg(&self, server: &Server<'_>, dial: Dial, job: impl FnOnce(Way) -> Job) -> Result<Leg, Outcome> {
+        let ssh = server.ssh;
+        let way = Way::Ssh {
             address: ssh.address.clone(),
             port: ssh.port,
+            dial,
             username: ssh.username.clone(),
-            expected: Box::new(self.hosts.expected(client, ssh)),
-            credentials,
+            expected: Box::new(self.hosts.expected(server.source, ssh)),
+            credentials: Credentials::default(),
+        };
+        // Whoever answered first would be given a password: config.xml refuses that, and so does this.
+        let accepts = ssh.host_key_policy == HostKeyPolicy::AcceptNew && ssh.password.is_none();
+        let accept = accepts.then(|| self.hosts.own.clone());
+        let mut leg = Leg { hop: server.hop.map(str::to_owned), job: job(way), accept };
+        if !matches!(leg.job.task, Task::HostKey) {
+            let read = self.wallet.credentials(ssh).map_err(|outcome| leg.ended(outcome))?;
+            if let Way::Ssh { credentials, .. } = &mut leg.job.way {
+                *credentials = read;
+            }
         }
+        Ok(leg)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::report::{Line, Report, told};
 use crate::schedule::{self, Window};
 use crate::slot::Budget;
 use crate::supervisor::{Ledger, Visit, supervise};
-use crate::{event_time, random};
+use crate::{event_time, random, route};
 
 /// Attempts that are stored in one transaction at most.
 const BATCH: usize = 64;
@@ -149,6 +149,7 @@ fn visit(
         .map(|(client, row)| Visit {
             name: client.name.clone(),
             budget: Budget::new(client.timeout, order.probes.largest()),
+            processes: route::processes(client),
             standing: Standing { failed_last: row.failed_last, not_reached_last: row.not_reached_last },
         })
         .collect();

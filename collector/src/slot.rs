@@ -1,19 +1,18 @@
-//! One slot of the supervisor: a worker process, the deadlines that it is held to, and what it brought so far.
+//! One slot of the supervisor: the processes of a visit, the deadlines that they are held to, and what they brought so
+//! far.
 
-use std::io::{self, Read as _};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use model::text::escape;
-use model::wire::MAX_FETCH;
 use model::{ClientName, Outcome, Phase};
-use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::chain::{Chain, unreachable};
 use crate::finished::{Finished, Hello, Incoming, Step};
 use crate::found::Found;
-use crate::job::{self, Job, Up, Way};
+use crate::job::Up;
+use crate::process::Read;
+use crate::route::Route;
 use crate::schedule::Window;
 
 /// The client timeout that the phases' budgets are made for; a longer one stretches them.
@@ -25,8 +24,8 @@ const FLOOR_RATE: u64 = 64 * 1024;
 /// How long a worker that is done may take to end.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The most bytes that one worker may send up: what it fetches, decoded and encoded again, and its notes.
-const MAX_UP: u64 = 4 * MAX_FETCH;
+/// The most things found at one hop that are kept.
+const MAX_MET: usize = 4;
 
 /// How long phases may take (collection.md, "One process per client").
 #[derive(Debug, Clone, Copy)]
@@ -70,21 +69,16 @@ pub(crate) struct Slot {
     overall: Instant,
     phase: Phase,
     phase_ends: Instant,
-    process: Option<Process>,
-    ended: Option<(Outcome, Instant)>,
+    chain: Chain,
+    /// How it ended, on which leg, and when.
+    ended: Option<(usize, Outcome, Instant)>,
+    /// What is known of the hop that is being logged in to.
+    met: Vec<String>,
     finished: Finished,
 }
 
-struct Process {
-    child: Child,
-    output: ChildStdout,
-    buffer: Vec<u8>,
-    bytes: u64,
-    killed: bool,
-}
-
 impl Slot {
-    /// A slot whose job is still to be prepared.
+    /// A slot whose route is still to be prepared.
     pub(crate) fn new(index: usize, name: ClientName, budget: Budget, now: Instant) -> Self {
         Self {
             index,
@@ -94,94 +88,104 @@ impl Slot {
             overall: now + budget.timeout,
             phase: Phase::Start,
             phase_ends: now + budget.of(Phase::Start),
-            process: None,
+            chain: Chain::default(),
             ended: None,
+            met: Vec::new(),
             finished: Finished::nothing(index),
         }
     }
 
-    /// Starts the worker and hands it its job; or takes note of why there is no job.
-    pub(crate) fn launch(&mut self, job: Result<Job, Outcome>, now: Instant) {
-        let launched = job.and_then(|job| {
-            Process::spawn(&job)
-                .map_err(|error| Outcome::WorkerFailed { detail: format!("it does not start: {error}") })
-        });
-        match launched {
-            Ok(process) => self.process = Some(process),
-            Err(outcome) => self.end(outcome, now),
+    /// Starts the first worker and hands it its job; or takes note of why there is no job.
+    pub(crate) fn launch(&mut self, route: Result<Route, Outcome>, now: Instant) {
+        match route.and_then(Chain::start) {
+            Ok(chain) => self.chain = chain,
+            Err(outcome) => self.end(0, outcome, now),
         }
     }
 
     /// Where to wait for news of it.
-    pub(crate) fn output(&self) -> Option<BorrowedFd<'_>> {
-        self.process.as_ref().map(|process| process.output.as_fd())
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.chain.outputs()
     }
 
     /// When its time is up.
     pub(crate) fn deadline(&self) -> Instant {
-        match (&self.ended, &self.process) {
-            (Some((_, ended)), Some(_)) => *ended + GRACE,
-            (Some((_, ended)), None) => *ended,
-            (None, _) => self.overall.min(self.phase_ends),
+        match &self.ended {
+            Some((_, _, ended)) if self.chain.is_over() => *ended,
+            Some((_, _, ended)) => *ended + GRACE,
+            None => self.overall.min(self.phase_ends),
         }
     }
 
-    /// Takes what the worker has sent; call it when there is something to read.
+    /// Takes what its processes have sent; call it when there is something to read.
     pub(crate) fn read(&mut self, now: Instant) {
-        let Some(process) = &mut self.process else { return };
-        match process.fill() {
-            Ok(0) => {
-                let status = self.process.take().map(Process::reap);
-                self.end(died(status), now);
-                return;
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
-            Err(error) => {
-                return self.kill(Outcome::WorkerFailed { detail: error.to_string() }, now);
-            }
-        }
-        while let Some(process) = &mut self.process {
-            match job::take(&mut process.buffer) {
-                Ok(Some((up, tail))) => self.take(up, tail, now),
-                Ok(None) => break,
-                Err(fault) => {
-                    return self.kill(Outcome::WorkerFailed { detail: escape(&fault) }, now);
+        // A bastion that fails takes what is behind it along: its own word comes first.
+        for leg in 0..self.chain.len() {
+            match self.chain.fill(leg) {
+                Ok(Read::Nothing) => continue,
+                Ok(Read::Some) => {}
+                Ok(Read::End) => {
+                    let outcome = self.chain.reap(leg);
+                    return self.kill(leg, outcome, now);
+                }
+                Err(error) => {
+                    let outcome = Outcome::WorkerFailed { detail: error.to_string() };
+                    return self.kill(leg, self.chain.ended(leg, outcome), now);
                 }
             }
+            loop {
+                match self.chain.word(leg) {
+                    Ok(Some((up, tail))) => self.take(leg, up, tail, now),
+                    Ok(None) => break,
+                    Err(fault) => {
+                        let outcome = Outcome::WorkerFailed { detail: escape(&fault) };
+                        return self.kill(leg, self.chain.ended(leg, outcome), now);
+                    }
+                }
+            }
+            if self.chain.floods(leg) {
+                let outcome = Outcome::TooLarge { detail: "its worker sent too much".to_owned() };
+                return self.kill(leg, self.chain.ended(leg, outcome), now);
+            }
         }
-        if self.process.as_ref().is_some_and(|process| process.bytes > MAX_UP) {
-            self.kill(Outcome::TooLarge { detail: "its worker sent too much".to_owned() }, now);
+        if self.chain.listen() && self.ended.is_some() {
+            self.blame_command();
         }
     }
 
     /// Kills it where its time is up.
     pub(crate) fn expire(&mut self, now: Instant) {
         if now >= self.deadline() {
-            self.kill(Outcome::Timeout { phase: self.phase }, now);
+            self.time_is_up(now);
         }
+    }
+
+    fn time_is_up(&mut self, now: Instant) {
+        let leg = self.chain.len().saturating_sub(1);
+        let outcome = self.chain.ended(leg, Outcome::Timeout { phase: self.phase });
+        self.kill(leg, outcome, now);
+        self.blame_command();
     }
 
     /// Ends it where the run's window ends. That says nothing of a client that had little time.
     pub(crate) fn cut(&mut self, window: Window, now: Instant) {
         if now >= window.end() && self.ended.is_none() {
-            let outcome = if window.was_enough(self.begun) {
-                Outcome::Timeout { phase: self.phase }
+            if window.was_enough(self.begun) {
+                self.time_is_up(now);
             } else {
-                Outcome::NotReached
-            };
-            self.kill(outcome, now);
+                self.kill(0, Outcome::NotReached, now);
+            }
         }
     }
 
-    /// Whether all is over: the worker is gone, and how it ended is known.
+    /// Whether all is over: the processes are gone, and how it ended is known.
     pub(crate) fn is_over(&self) -> bool {
-        self.ended.is_some() && self.process.is_none()
+        self.ended.is_some() && self.chain.is_over()
     }
 
     /// What came of it.
     pub(crate) fn into_finished(self) -> Finished {
-        let (outcome, ended) = self.ended.unwrap_or((Outcome::NotReached, self.begun));
+        let (_, outcome, ended) = self.ended.unwrap_or((0, Outcome::NotReached, self.begun));
         Finished {
             outcome,
             at: SystemTime::now().into(),
@@ -191,138 +195,174 @@ impl Slot {
     }
 
     /// The first word on how it ended counts.
-    fn end(&mut self, outcome: Outcome, now: Instant) {
-        self.ended.get_or_insert((outcome, now));
+    fn end(&mut self, leg: usize, outcome: Outcome, now: Instant) {
+        self.ended.get_or_insert((leg, outcome, now));
     }
 
-    fn kill(&mut self, outcome: Outcome, now: Instant) {
-        self.process.take().map(Process::reap);
-        self.end(outcome, now);
-    }
-
-    fn take(&mut self, up: Up, tail: Vec<u8>, now: Instant) {
-        match up {
-            Up::Phase(phase) => self.enter(phase, now),
-            Up::Found(found) => self.find(found, now),
-            Up::Note(text) => log::debug!("{} {}: {}", self.name, self.phase, escape(&text)),
-            Up::Hello { clock, spool } => {
-                log::debug!("{} {}: the probe streams spool {spool}", self.name, self.phase);
-                self.finished.hello = Some(Hello { clock, spool, receipt: SystemTime::now().into() });
-            }
-            Up::Record { sequence, digest } => self.keep(sequence, digest, None, tail, now),
-            Up::Quarantined { sequence, digest, reason } => {
-                self.keep(sequence, digest, Some(&reason), tail, now);
-            }
-            Up::HostKey => self.finished.host_key = Some(tail),
-            Up::Done { outcome, uploaded } => {
-                self.finished.uploaded |= uploaded;
-                self.end(outcome.bounded(), now);
-            }
+    /// Ends it with `outcome`, which came about on `leg`, and kills the workers. A command that may be to blame has a
+    /// moment to end by itself and say why.
+    fn kill(&mut self, leg: usize, outcome: Outcome, now: Instant) {
+        self.end(leg, outcome, now);
+        self.chain.kill();
+        if !self.is_of_command() {
+            self.chain.tale();
+        } else if self.chain.listen() {
+            self.blame_command();
         }
     }
 
-    fn find(&mut self, found: Found, now: Instant) {
-        log::debug!("{} {}: {found}", self.name, self.phase);
+    fn is_of_command(&self) -> bool {
+        self.ended.as_ref().is_some_and(|(leg, outcome, _)| self.chain.is_of_command(*leg, outcome))
+    }
+
+    /// Kills the command; where nothing came through it, that is how the visit ended.
+    fn blame_command(&mut self) {
+        let blamed = self.is_of_command();
+        let (Some(tale), Some((leg, outcome, _))) = (self.chain.tale(), &mut self.ended) else { return };
+        if blamed {
+            let detail = format!("{}; {tale}", outcome.innermost().message());
+            *outcome = self.chain.ended(*leg, Outcome::ProxyCommand { detail });
+        }
+    }
+
+    fn take(&mut self, leg: usize, up: Up, tail: Vec<u8>, now: Instant) {
+        let acted = match up {
+            Up::Phase(phase) => {
+                self.enter(leg, phase, now);
+                Ok(())
+            }
+            Up::Found(found) => {
+                self.find(leg, found, now);
+                Ok(())
+            }
+            Up::Note(text) => {
+                log::debug!("{} {}: {}", self.place(leg), self.phase, escape(&text));
+                Ok(())
+            }
+            Up::HostKey => {
+                self.finished.host_key = Some((leg, tail));
+                Ok(())
+            }
+            Up::Dial => self.chain.dial(leg),
+            Up::Open => self.chain.opened(leg),
+            Up::Unreachable { detail } => {
+                let outcome = unreachable(self.chain.hop(leg), &detail);
+                Err(self.chain.ended(leg + 1, outcome.bounded()))
+            }
+            Up::Ready => self.go_on(leg, now),
+            Up::Done { outcome, uploaded } => self.done(leg, outcome.bounded(), uploaded, now),
+            Up::Hello { .. } | Up::Record { .. } | Up::Quarantined { .. } if !self.chain.is_last(leg) => {
+                let detail = "it brings records, and is a bastion's".to_owned();
+                Err(self.chain.ended(leg, Outcome::WorkerFailed { detail }))
+            }
+            Up::Hello { clock, spool } => {
+                log::debug!("{} {}: the probe streams spool {spool}", self.name, self.phase);
+                self.finished.hello = Some(Hello { clock, spool, receipt: SystemTime::now().into() });
+                Ok(())
+            }
+            Up::Record { sequence, digest } => self.keep(sequence, digest, None, tail),
+            Up::Quarantined { sequence, digest, reason } => self.keep(sequence, digest, Some(&reason), tail),
+        };
+        if let Err(outcome) = acted {
+            self.kill(leg, outcome, now);
+        }
+    }
+
+    /// The worker of `leg` says how it ended. A bastion's ends by itself only where it fails.
+    fn done(&mut self, leg: usize, outcome: Outcome, uploaded: bool, now: Instant) -> Result<(), Outcome> {
+        if matches!(outcome, Outcome::HostKeyUnknown { .. })
+            && self.ended.is_none()
+            && let Some((_, key)) = self.finished.host_key.take_if(|(shown, _)| *shown == leg)
+        {
+            match self.chain.accept(leg, &key) {
+                Some(accepted) => {
+                    self.renew(now);
+                    return accepted;
+                }
+                None => self.finished.host_key = Some((leg, key)),
+            }
+        }
+        if !self.chain.is_last(leg) && outcome.is_collected() {
+            let detail = "its worker ended before the visit".to_owned();
+            return Err(self.chain.ended(leg, Outcome::WorkerFailed { detail }));
+        }
+        let ended = self.chain.ended(leg, outcome);
+        if !self.chain.is_last(leg) {
+            return Err(ended);
+        }
+        self.finished.uploaded |= uploaded;
+        self.end(leg, ended, now);
+        Ok(())
+    }
+
+    /// A hop is logged in to: the next worker begins.
+    fn go_on(&mut self, leg: usize, now: Instant) -> Result<(), Outcome> {
+        self.chain.go_on(leg)?;
+        let hop = self.chain.hop(leg).unwrap_or_default().to_owned();
+        log::debug!("{}: {hop} is passed after {} ms", self.name, (now - self.begun).as_millis());
+        let met = std::mem::take(&mut self.met).join("; ");
+        self.finished.mark(now - self.begun, Step::Hop { hop, met });
+        self.renew(now);
+        Ok(())
+    }
+
+    /// A worker begins.
+    fn renew(&mut self, now: Instant) {
+        self.met.clear();
+        self.phase = Phase::Start;
+        self.phase_ends = now + self.budget.of(Phase::Start);
+    }
+
+    /// Whom a word of `leg` is about, for log lines.
+    fn place(&self, leg: usize) -> String {
+        match self.chain.hop(leg) {
+            Some(hop) => format!("{} via {hop}", self.name),
+            None => self.name.to_string(),
+        }
+    }
+
+    fn find(&mut self, leg: usize, found: Found, now: Instant) {
+        log::debug!("{} {}: {found}", self.place(leg), self.phase);
+        if !self.chain.is_last(leg) {
+            if matches!(found, Found::HostKey { .. } | Found::Login { .. }) && self.met.len() < MAX_MET {
+                self.met.push(found.to_string());
+            }
+            return;
+        }
         if let Found::Whole { oldest_key } = found {
             self.finished.oldest_key = Some(oldest_key);
         }
         self.finished.mark(now - self.begun, Step::Found(found));
     }
 
-    fn keep(&mut self, sequence: u64, digest: [u8; 32], reason: Option<&str>, bytes: Vec<u8>, now: Instant) {
+    fn keep(
+        &mut self,
+        sequence: u64,
+        digest: [u8; 32],
+        reason: Option<&str>,
+        bytes: Vec<u8>,
+    ) -> Result<(), Outcome> {
         let incoming = Incoming { sequence, digest, quarantined: reason.map(escape), bytes };
-        if let Err(detail) = self.finished.keep(incoming) {
-            self.kill(Outcome::WorkerFailed { detail }, now);
-        }
+        self.finished.keep(incoming).map_err(|detail| Outcome::WorkerFailed { detail })
     }
 
-    fn enter(&mut self, phase: Phase, now: Instant) {
-        log::debug!("{} {phase}: begins after {} ms", self.name, (now - self.begun).as_millis());
+    fn enter(&mut self, leg: usize, phase: Phase, now: Instant) {
+        let last = self.chain.is_last(leg);
+        if !self.chain.is_newest(leg) || (!last && matches!(phase, Phase::Exec | Phase::Upload)) {
+            return;
+        }
+        log::debug!("{} {phase}: begins after {} ms", self.place(leg), (now - self.begun).as_millis());
         // An upload's time comes on top of the client's timeout, once.
         if phase == Phase::Upload && !self.finished.uploaded {
             self.finished.uploaded = true;
             self.overall += self.budget.upload;
         }
-        self.finished.mark(now - self.begun, Step::Phase(phase));
+        if last {
+            self.finished.mark(now - self.begun, Step::Phase(phase));
+        }
         self.phase = phase;
         self.phase_ends = now + self.budget.of(phase);
     }
-}
-
-impl Process {
-    /// This program again, in a process group of its own, with nothing of our environment but what it needs.
-    fn spawn(job: &Job) -> io::Result<Self> {
-        let mut command = Command::new("/proc/self/exe");
-        command.arg("worker").env_clear().process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        for name in ["HOME", "PATH", "TZ"] {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
-        if let Way::Ssh { credentials, .. } = &job.way
-            && let Some(agent) = &credentials.agent
-        {
-            command.env("SSH_AUTH_SOCK", agent);
-        }
-        let mut child = command.spawn()?;
-        let handed = child.stdin.take().map(|mut input| job::write(&mut input, job, &[]));
-        let output = child.stdout.take();
-        if let (Some(Ok(())), Some(output)) = (&handed, output) {
-            return Ok(Self { child, output, buffer: Vec::new(), bytes: 0, killed: false });
-        }
-        child.kill()?;
-        let status = child.wait()?;
-        let why = handed.and_then(Result::err).map_or_else(String::new, |error| format!("{error}; "));
-        Err(io::Error::other(format!("{why}{status}")))
-    }
-
-    fn fill(&mut self) -> io::Result<usize> {
-        let mut piece = [0; 16 * 1024];
-        let count = self.output.read(&mut piece)?;
-        self.buffer.extend(&piece[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    /// Kills what is left of its process group, then takes its exit status.
-    fn reap(mut self) -> io::Result<ExitStatus> {
-        self.kill();
-        self.child.wait()
-    }
-
-    fn kill(&mut self) {
-        // Only until it was waited for does the number belong to it for certain.
-        if self.killed {
-            return;
-        }
-        self.killed = true;
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // No such group: it ended by itself and left nothing.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
-/// A run that is given up takes its workers with it.
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// How a worker ended that said nothing about it.
-fn died(status: Option<io::Result<ExitStatus>>) -> Outcome {
-    let detail = match status {
-        Some(Ok(status)) => match status.signal() {
-            Some(signal) => format!("it was killed by signal {signal}"),
-            None => format!("it ended with status {}", status.code().unwrap_or_default()),
-        },
-        Some(Err(error)) => error.to_string(),
-        None => "it is gone".to_owned(),
-    };
-    Outcome::WorkerFailed { detail }
 }
 
 #[cfg(test)]
@@ -348,10 +388,10 @@ mod tests {
         let name: ClientName = "a".parse().unwrap();
         let mut slot = Slot::new(0, name, Budget::new(Duration::from_secs(4), 0), now);
         assert_eq!(slot.deadline(), now + Duration::from_secs(4));
-        slot.enter(Phase::Upload, now);
+        slot.enter(0, Phase::Upload, now);
         assert_eq!(slot.deadline(), now + Duration::from_secs(10));
-        slot.enter(Phase::Exec, now);
-        slot.enter(Phase::Upload, now);
+        slot.enter(0, Phase::Exec, now);
+        slot.enter(0, Phase::Upload, now);
         assert_eq!(slot.overall, now + Duration::from_secs(14));
     }
 
@@ -361,12 +401,12 @@ mod tests {
         let slot = || Slot::new(0, "a".parse().unwrap(), Budget::new(Duration::from_secs(60), 0), now);
         let mut painter = slot();
         let detail = format!("\x1b[2J{}", "x".repeat(50_000));
-        painter.take(Up::Done { outcome: Outcome::Dns { detail }, uploaded: false }, vec![], now);
+        painter.take(0, Up::Done { outcome: Outcome::Dns { detail }, uploaded: false }, vec![], now);
         let Outcome::Dns { detail } = painter.into_finished().outcome else { panic!() };
         assert!(detail.starts_with("\\u{1b}[2J") && detail.len() < 2000, "{} bytes", detail.len());
 
         let mut liar = slot();
-        liar.take(Up::Record { sequence: u64::MAX, digest: [0; 32] }, vec![], now);
+        liar.take(0, Up::Record { sequence: u64::MAX, digest: [0; 32] }, vec![], now);
         let liar = liar.into_finished();
         assert!(matches!(liar.outcome, Outcome::WorkerFailed { .. }) && liar.records.is_empty());
     }
@@ -391,11 +431,54 @@ mod tests {
     fn time_that_is_up_names_the_phase() {
         let now = Instant::now();
         let mut slot = Slot::new(0, "a".parse().unwrap(), Budget::new(Duration::from_secs(60), 0), now);
-        slot.enter(Phase::Connect, now);
+        slot.enter(0, Phase::Connect, now);
         slot.expire(now + Duration::from_secs(4));
         assert!(!slot.is_over());
         slot.expire(now + Duration::from_secs(5));
         assert!(slot.is_over());
         assert_eq!(slot.into_finished().outcome, Outcome::Timeout { phase: Phase::Connect });
+    }
+
+    /// A slot with a chain of a bastion and a client, of which nothing runs.
+    fn behind_a_bastion(now: Instant) -> Slot {
+        let mut slot = Slot::new(0, "a".parse().unwrap(), Budget::new(Duration::from_secs(60), 0), now);
+        slot.chain = Chain::of_legs(&[Some("gate"), None]);
+        slot
+    }
+
+    #[test]
+    fn a_bastions_worker_that_was_taken_over_speaks_for_nobody_else() {
+        let now = Instant::now();
+        let clock = model::Clock { wall: model::Timestamp(1), boottime_ms: 1, boot_id: String::new() };
+        let words = [
+            Up::Record { sequence: 1, digest: [0; 32] },
+            Up::Quarantined { sequence: 1, digest: [0; 32], reason: String::new() },
+            Up::Hello { clock, spool: model::SpoolId([0; 16]) },
+            Up::Done { outcome: Outcome::Collected, uploaded: true },
+            Up::Dial,
+        ];
+        for word in words {
+            let mut slot = behind_a_bastion(now);
+            slot.take(0, word, vec![], now);
+            let finished = slot.into_finished();
+            let Outcome::Hop { hop, .. } = &finished.outcome else { panic!("{:?}", finished.outcome) };
+            assert!(hop == "gate" && finished.records.is_empty() && finished.hello.is_none());
+            assert!(!finished.outcome.is_collected() && !finished.uploaded);
+        }
+    }
+
+    #[test]
+    fn a_hops_time_is_no_stage_of_the_client() {
+        let now = Instant::now();
+        let mut slot = behind_a_bastion(now);
+        slot.take(0, Up::Phase(Phase::Connect), vec![], now);
+        assert_eq!(slot.deadline(), now + Duration::from_secs(5));
+        slot.take(0, Up::Phase(Phase::Upload), vec![], now);
+        assert_eq!(slot.deadline(), now + Duration::from_secs(5), "a bastion has no upload");
+        slot.expire(now + Duration::from_secs(5));
+        let finished = slot.into_finished();
+        let at = |ended| Outcome::Hop { hop: "gate".to_owned(), ended: Box::new(ended) };
+        assert_eq!(finished.outcome, at(Outcome::Timeout { phase: Phase::Connect }));
+        assert!(finished.steps.is_empty());
     }
 }

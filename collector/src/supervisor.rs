@@ -1,4 +1,4 @@
-//! Visits clients, a bounded number at once, one worker process each; no client can hold up the others for longer
+//! Visits clients, a bounded number of processes at once, one worker each and one for every bastion on the way; no client can hold up the others for longer
 //! than its deadline.
 //!
 //! One thread starts the workers and waits for them all by poll(2). It must be one that lives as long as they do: a
@@ -15,8 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, getrlimit};
 
 use crate::finished::Finished;
-use crate::job::Job;
 use crate::queue::{Queue, Standing};
+use crate::route::Route;
 use crate::schedule::Window;
 use crate::slot::{Budget, Slot};
 
@@ -29,6 +29,8 @@ pub(crate) struct Visit {
     pub(crate) name: ClientName,
     /// How long its phases may take.
     pub(crate) budget: Budget,
+    /// How many processes it has at once.
+    pub(crate) processes: usize,
     /// How the last attempts went.
     pub(crate) standing: Standing,
 }
@@ -45,7 +47,7 @@ pub(crate) trait Ledger {
     fn tick(&mut self) -> Result<(), Self::Error>;
 }
 
-/// Makes all `visits`, at most `slots` at once, those in `order` first to last. One that does not fit into the window any
+/// Makes all `visits`, with at most `slots` workers at once, those in `order` first to last. One that does not fit into the window any
 /// more is not begun, and ends as [`Outcome::NotReached`]; what is under way at its end is cut. `prepare` makes the job
 /// of a visit, several at once. Where the ledger fails, all is given up.
 pub(crate) fn supervise<L: Ledger>(
@@ -53,7 +55,7 @@ pub(crate) fn supervise<L: Ledger>(
     order: &[usize],
     slots: usize,
     window: Option<Window>,
-    prepare: &(dyn Fn(usize) -> Result<Job, Outcome> + Sync),
+    prepare: &(dyn Fn(usize) -> Result<Route, Outcome> + Sync),
     ledger: &mut L,
 ) -> Result<(), L::Error> {
     let (ready, readies) = mpsc::channel();
@@ -70,21 +72,23 @@ pub(crate) fn supervise<L: Ledger>(
                 desk.work(index);
             }
         };
-        let queue = Queue::new(|index| visits[index].standing, order, slots.clamp(1, affordable()));
-        let mut supervisor = Supervisor { slots: Vec::new(), queue, window, bell };
+        let most = visits.iter().map(|visit| visit.processes).max().unwrap_or(1);
+        let places = slots.clamp(1, affordable(most));
+        let queue = Queue::new(|index| visits[index].standing, order, places);
+        let mut supervisor = Supervisor { slots: Vec::new(), places, queue, window, bell };
         supervisor.run(visits, (&mut ask, &readies), ledger)
     })
 }
 
 /// Where jobs are prepared.
 struct Desk<'a> {
-    prepare: &'a (dyn Fn(usize) -> Result<Job, Outcome> + Sync),
+    prepare: &'a (dyn Fn(usize) -> Result<Route, Outcome> + Sync),
     ready: mpsc::Sender<Ready>,
     ring: PipeWriter,
 }
 
 /// The job of a visit, or why there is none.
-type Ready = (usize, Result<Job, Outcome>);
+type Ready = (usize, Result<Route, Outcome>);
 
 impl Desk<'_> {
     /// Prepares one job. A supervisor that has given up wants it no more.
@@ -97,6 +101,8 @@ impl Desk<'_> {
 
 struct Supervisor {
     slots: Vec<Slot>,
+    /// How many processes there may be before another visit begins.
+    places: usize,
     queue: Queue,
     window: Option<Window>,
     bell: PipeReader,
@@ -116,9 +122,9 @@ impl Supervisor {
             }
             let news = self.wait();
             let now = Instant::now();
-            while let Ok((index, job)) = readies.try_recv() {
+            while let Ok((index, route)) = readies.try_recv() {
                 if let Some(slot) = self.slots.iter_mut().find(|slot| slot.index == index) {
-                    slot.launch(job, now);
+                    slot.launch(route, now);
                 }
             }
             for (slot, news) in self.slots.iter_mut().zip(news) {
@@ -146,7 +152,8 @@ impl Supervisor {
         ask: &mut dyn FnMut(usize),
         ledger: &mut L,
     ) -> Result<(), L::Error> {
-        while let Some(index) = self.queue.next() {
+        while self.processes(visits) < self.places {
+            let Some(index) = self.queue.next() else { break };
             let (visit, now) = (&visits[index], Instant::now());
             let slot = Slot::new(index, visit.name.clone(), visit.budget, now);
             if self.window.is_some_and(|window| !window.fits(now, visit.budget.timeout())) {
@@ -160,6 +167,10 @@ impl Supervisor {
         Ok(())
     }
 
+    fn processes(&self, visits: &[Visit]) -> usize {
+        self.slots.iter().map(|slot| visits[slot.index].processes).sum()
+    }
+
     /// Sleeps until there is news; which slots have some. Jobs that became ready are told by the bell.
     fn wait(&mut self) -> Vec<bool> {
         let now = Instant::now();
@@ -167,15 +178,15 @@ impl Supervisor {
         let nearest = self.slots.iter().map(Slot::deadline).chain(window).min().unwrap_or(now);
         let sleep = nearest.saturating_duration_since(now).min(TICK);
         let sleep = Timespec { tv_sec: sleep.as_secs() as i64, tv_nsec: i64::from(sleep.subsec_nanos()) };
-        let outputs: Vec<_> = self.slots.iter().map(Slot::output).collect();
+        let outputs: Vec<Vec<_>> = self.slots.iter().map(|slot| slot.outputs().collect()).collect();
         let mut fds = vec![PollFd::new(&self.bell, PollFlags::IN)];
         fds.extend(outputs.iter().flatten().map(|output| PollFd::from_borrowed_fd(*output, PollFlags::IN)));
         // An interrupted sleep is a short one.
         let _ = poll(&mut fds, Some(&sleep));
         let mut fired = fds.iter().map(|fd| !fd.revents().is_empty());
         let bell = fired.next().unwrap_or_default();
-        let news =
-            outputs.iter().map(|output| output.is_some() && fired.next().unwrap_or_default()).collect();
+        let any = |outputs: &Vec<_>| fired.by_ref().take(outputs.len()).fold(false, |any, fired| any | fired);
+        let news = outputs.iter().map(any).collect();
         drop(fds);
         if bell {
             // As many bytes as there are; another ring comes if these were not all.
@@ -185,10 +196,12 @@ impl Supervisor {
     }
 }
 
-/// The slots that our file descriptors allow: two each, and some for everything else.
-fn affordable() -> usize {
+/// The visits that our file descriptors allow, where each has up to `processes`: two for each of these, two for a
+/// connection that is being made, and some for everything else.
+fn affordable(processes: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    (usize::try_from(limit).unwrap_or(usize::MAX) / 2).saturating_sub(32).max(1)
+    let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(64);
+    (left / (2 * processes + 2)).max(1)
 }
 
 #[cfg(test)]
@@ -199,6 +212,7 @@ mod tests {
         let visit = |failed: &bool| Visit {
             name: "a".parse().unwrap(),
             budget: Budget::new(Duration::from_secs(1), 0),
+            processes: 1,
             standing: Standing { failed_last: *failed, not_reached_last: false },
         };
         failed.iter().map(visit).collect()

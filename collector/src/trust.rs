@@ -10,67 +10,73 @@ use config::{Client, Connection, Ssh};
 use model::Outcome;
 use ssh_key::PublicKey;
 
-use crate::credential::Wallet;
 use crate::finished::{Finished, Step};
 use crate::found::Found;
 use crate::host_key::{self, Verdict};
 use crate::known_hosts;
-use crate::prepare::{Hosts, Preparer};
-use crate::probe::Probes;
+use crate::prepare::Preparer;
 use crate::queue::Standing;
-use crate::random;
 use crate::report::told;
 use crate::slot::Budget;
 use crate::supervisor::{Ledger, Visit, supervise};
+use crate::{random, route};
 
 /// What the servers showed.
-pub(crate) struct Seen {
-    /// For people, one a client.
+pub(crate) struct Seen<'a> {
+    /// For people, one a server.
     pub(crate) lines: Vec<String>,
     /// Names as known_hosts writes them, and keys that are not known yet; none twice.
     pub(crate) new: Vec<(String, PublicKey)>,
     /// Whether a server could not be asked, or showed another key than the known one.
     pub(crate) failed: bool,
+    /// The clients behind a server whose key is new: they can be asked when it is trusted.
+    pub(crate) behind: Vec<&'a Client>,
 }
 
-/// Asks the servers of `clients` for their host keys. No credential goes anywhere.
-pub(crate) fn see(clients: &[&Client], slots: usize, hosts: Hosts) -> Seen {
-    let servers: Vec<(&Client, &Ssh)> = clients
+/// Asks the servers of `clients` for their host keys. No credential goes there; those of the hops on the way go to hops
+/// whose keys are known, and the key of one that is not is what is shown.
+pub(crate) fn see<'a>(clients: &[&'a Client], slots: usize, preparer: &Preparer) -> Seen<'a> {
+    let clients: Vec<&Client> =
+        clients.iter().copied().filter(|client| matches!(client.connection, Connection::Ssh(_))).collect();
+    let visits: Vec<_> = clients
         .iter()
-        .filter_map(|client| match &client.connection {
-            Connection::Ssh(ssh) => Some((*client, &**ssh)),
-            Connection::Local => None,
-        })
-        .collect();
-    let visits: Vec<_> = servers
-        .iter()
-        .map(|(client, _)| Visit {
+        .map(|client| Visit {
             name: client.name.clone(),
             budget: Budget::new(client.timeout, 0),
+            processes: route::processes(client),
             standing: Standing { failed_last: false, not_reached_last: false },
         })
         .collect();
-    let expected: Vec<_> = servers.iter().map(|(client, ssh)| hosts.expected(client, ssh)).collect();
-    let preparer = Preparer::new(Wallet::new(None, None), hosts, Probes::default());
-    let prepare = |index: usize| {
-        let (client, ssh) = servers[index];
-        preparer.host_key(client, ssh)
-    };
+    let prepare = |index: usize| preparer.host_key(clients[index]);
     let mut finished = All(Vec::new());
     let Ok(()) = supervise(&visits, &random::shuffled(visits.len()), slots, None, &prepare, &mut finished);
     finished.0.sort_by_key(|finished| finished.index);
 
-    let mut seen = Seen { lines: Vec::new(), new: Vec::new(), failed: false };
+    let mut seen = Seen { lines: Vec::new(), new: Vec::new(), failed: false, behind: Vec::new() };
     for finished in finished.0 {
-        let (client, ssh) = servers[finished.index];
-        let line = match finished.host_key {
-            Some(key) => match known_from(&finished.steps) {
-                Some(source) => format!("{} (known already: {source})", host_key::shown(&key)),
-                None => seen.judge(client, ssh, &expected[finished.index].judge(&key), &key),
-            },
-            None => seen.fail(client, &finished.outcome),
+        let client = clients[finished.index];
+        let unknown = matches!(finished.outcome.innermost(), Outcome::HostKeyUnknown { .. });
+        let servers = route::servers(client);
+        let shown = finished.host_key.as_ref().filter(|_| unknown || finished.outcome.is_collected());
+        let line = match shown.and_then(|(leg, key)| servers.get(*leg).map(|server| (server, key))) {
+            Some((server, key)) => {
+                if unknown {
+                    seen.behind.push(client);
+                }
+                let name = server.hop.unwrap_or(client.name.as_str());
+                let told = if let Some(source) = known_from(&finished.steps) {
+                    format!("{} (known already: {source})", host_key::shown(key))
+                } else {
+                    let expected = preparer.hosts().expected(server.source, server.ssh);
+                    seen.judge(client, server.ssh, &expected.judge(key), key)
+                };
+                format!("{name} {told}")
+            }
+            None => format!("{} {}", client.name, seen.fail(client, &finished.outcome)),
         };
-        seen.lines.push(format!("{} {line}", client.name));
+        if !seen.lines.contains(&line) {
+            seen.lines.push(line);
+        }
     }
     seen
 }
@@ -83,7 +89,7 @@ fn known_from(steps: &[(Duration, Step)]) -> Option<&str> {
     })
 }
 
-impl Seen {
+impl Seen<'_> {
     fn judge(&mut self, client: &Client, ssh: &Ssh, verdict: &Verdict<'_>, key: &[u8]) -> String {
         match verdict {
             Verdict::Match(source) => format!("{} (known already: {source})", host_key::shown(key)),

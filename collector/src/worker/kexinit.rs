@@ -1,10 +1,12 @@
 //! What a server offers in the key exchange (RFC 4253, 7.1). libssh2 says only that nothing fits; this says what.
 
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use model::text::escape_to;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::ssh::Offer;
 
@@ -23,14 +25,16 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// SSH_MSG_KEXINIT
 const KEXINIT: u8 = 20;
 
-/// Asks the server anew for its offer, and names the first kind of algorithm that both do not share.
-pub(super) fn nothing_in_common(peer: SocketAddr, ours: &Offer) -> Option<String> {
-    compare(ours, &parse(&fetch(peer).ok()?)?)
+/// Asks the server at the other end of `connection` for its offer, and names the first kind of algorithm that both do
+/// not share.
+pub(super) fn nothing_in_common(connection: OwnedFd, ours: &Offer) -> Option<String> {
+    compare(ours, &parse(&fetch(connection).ok()?)?)
 }
 
-fn fetch(peer: SocketAddr) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&peer, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn fetch(connection: OwnedFd) -> io::Result<Vec<u8>> {
+    set_socket_timeout(&connection, Timeout::Recv, Some(PATIENCE))?;
+    // A socket of whichever family.
+    let mut stream = File::from(connection);
     stream.write_all(b"SSH-2.0-fleet-health\r\n")?;
     let mut from = BufReader::new(stream.take(MAX_BYTES));
     for _ in 0..MAX_LINES {

@@ -1,5 +1,5 @@
-//! The worker: a process of its own for one client, the only place where bytes of that client are parsed, and which
-//! holds nothing of any other client.
+//! The worker: a process of its own for one server (a client, or a bastion on the way to one), the only place where bytes
+//! of that server are parsed, and which holds nothing of any other.
 
 mod kexinit;
 mod local;
@@ -9,9 +9,13 @@ mod records;
 mod script;
 mod ssh;
 mod transport;
+mod tunnel;
 mod walk;
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::panic;
 use std::process::ExitCode;
 
@@ -21,15 +25,19 @@ use rustix::process::getppid;
 
 use crate::found::Found;
 use crate::job::{self, Job, Up};
-use crate::limits;
+use crate::{handover, limits};
 
 /// What the supervisor starts. Its job comes on stdin; what it says goes to stdout.
 pub fn main() -> ExitCode {
     if limits::of_worker().is_err() {
         return ExitCode::from(70);
     }
+    // By a descriptor of its own: the buffer of stdin would swallow what comes behind the job.
+    let Ok(mut input) = io::stdin().as_fd().try_clone_to_owned().map(File::from) else {
+        return ExitCode::from(66);
+    };
     // A supervisor that is gone sends no job; one that went after sending it is another parent than the job says.
-    let job = match job::read::<Job>(&mut io::stdin().lock()) {
+    let job = match job::read::<Job>(&mut input) {
         Ok(Some(job)) if getppid().is_some_and(|parent| parent.as_raw_nonzero().get() == job.supervisor) => {
             job
         }
@@ -37,7 +45,8 @@ pub fn main() -> ExitCode {
         Err(_) => return ExitCode::from(65),
     };
     panic::set_hook(Box::new(|_| {}));
-    let mut link = Link { to: io::stdout(), uploaded: false };
+    let from = UnixStream::from(OwnedFd::from(input));
+    let mut link = Link { to: io::stdout(), from, uploaded: false };
     let walked = panic::catch_unwind(panic::AssertUnwindSafe(|| walk::walk(&job, &mut link)));
     let (outcome, way) =
         walked.unwrap_or_else(|payload| (Outcome::WorkerFailed { detail: text_of(&*payload) }, None));
@@ -57,6 +66,8 @@ fn text_of(payload: &(dyn std::any::Any + Send)) -> String {
 /// The way up to the supervisor.
 struct Link {
     to: io::Stdout,
+    /// Where it hands connections over.
+    from: UnixStream,
     /// Whether the probe was sent.
     uploaded: bool,
 }
@@ -67,6 +78,16 @@ impl Link {
         if job::write(&mut self.to, up, tail).and_then(|()| self.to.flush()).is_err() {
             std::process::exit(0);
         }
+    }
+
+    /// Waits for a connection; `None` where the supervisor has no more.
+    fn connection(&self) -> io::Result<Option<OwnedFd>> {
+        handover::take(&self.from)
+    }
+
+    /// Where the next connection comes.
+    fn input(&self) -> BorrowedFd<'_> {
+        self.from.as_fd()
     }
 
     fn enter(&mut self, phase: Phase) {

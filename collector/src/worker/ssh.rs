@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::mem;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime};
 
 use model::text::escape;
@@ -16,6 +17,7 @@ use super::transport::{Hear, Transport};
 use crate::certificate::{self, Shown};
 use crate::found::Found;
 use crate::host_key::{self, Expected, Verdict};
+use crate::job::{Credentials, Dial, Up, Way};
 
 /// The most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -26,27 +28,57 @@ const DIALLING: Duration = Duration::from_millis(4500);
 /// The most host keys that one server is asked for, where a pin tells no type.
 const MAX_KEY_TYPES: usize = 3;
 
-/// A session with a server whose host key is the expected one.
-pub(super) struct Verified(Session);
+/// The server that this worker is for.
+pub(super) struct Server<'a> {
+    address: &'a str,
+    port: u16,
+    dial: Dial,
+    expected: &'a Expected,
+    pub(super) username: &'a str,
+    pub(super) credentials: &'a Credentials,
+}
 
-impl Verified {
-    pub(super) fn session(&self) -> &Session {
-        &self.0
+impl<'a> Server<'a> {
+    /// `None` where it is this machine.
+    pub(super) fn of(way: &'a Way) -> Option<Self> {
+        match way {
+            Way::Local => None,
+            Way::Ssh { address, port, dial, username, expected, credentials } => {
+                Some(Self { address, port: *port, dial: *dial, expected, username, credentials })
+            }
+        }
     }
 }
 
-/// Connects to the server that `expected` is about; any other one is refused before it learns anything.
-pub(super) fn connect(
-    address: &str,
-    port: u16,
-    expected: &Expected,
-    link: &mut Link,
-) -> Result<Verified, Outcome> {
-    let (session, blob) = meet(address, port, expected, link)?;
-    let shown = certificate::examine(blob, address, expected, SystemTime::now());
-    let source = accept(&shown, expected)?;
+/// A session with a server whose host key is the expected one.
+pub(super) struct Verified {
+    session: Session,
+    socket: OwnedFd,
+}
+
+impl Verified {
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Its connection, to wait for.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Connects to `server`; one that is not the expected one is refused before it learns anything. A key that nobody knows
+/// is shown to the supervisor.
+pub(super) fn connect(server: &Server<'_>, link: &mut Link) -> Result<Verified, Outcome> {
+    let (met, blob) = meet(server, link)?;
+    let shown = certificate::examine(blob, server.address, server.expected, SystemTime::now());
+    let source = accept(&shown, server.expected).inspect_err(|refusal| {
+        if matches!(refusal, Outcome::HostKeyUnknown { .. }) {
+            link.send(&Up::HostKey, &shown.key);
+        }
+    })?;
     link.found(Found::HostKey { shown: host_key::shown(&shown.key), source });
-    Ok(Verified(session))
+    Ok(met)
 }
 
 /// Where it stands that this is the server's key; of a certificate that does not hold, why.
@@ -70,40 +102,30 @@ fn accept(shown: &Shown, expected: &Expected) -> Result<String, Outcome> {
 }
 
 /// The server's host key, whatever it is; of a certificate, the certified one.
-pub(super) fn host_key(
-    address: &str,
-    port: u16,
-    expected: &Expected,
-    link: &mut Link,
-) -> Result<Vec<u8>, Outcome> {
-    let (session, blob) = meet(address, port, expected, link)?;
-    let _ = session.disconnect(Some(DisconnectCode::ByApplication), "that was all", None);
-    let shown = certificate::examine(blob, address, expected, SystemTime::now());
-    if let Ok(source) = accept(&shown, expected) {
+pub(super) fn host_key(server: &Server<'_>, link: &mut Link) -> Result<Vec<u8>, Outcome> {
+    let (met, blob) = meet(server, link)?;
+    let _ = met.session.disconnect(Some(DisconnectCode::ByApplication), "that was all", None);
+    let shown = certificate::examine(blob, server.address, server.expected, SystemTime::now());
+    if let Ok(source) = accept(&shown, server.expected) {
         link.found(Found::HostKey { shown: host_key::shown(&shown.key), source });
     }
     Ok(shown.key)
 }
 
-/// A session with the server, and the host key that it showed. A server shows one key only; where a pin is a
-/// fingerprint, which tells no type, it is asked for the others too, and the first counts if none of them fits.
-fn meet(
-    address: &str,
-    port: u16,
-    expected: &Expected,
-    link: &mut Link,
-) -> Result<(Session, Vec<u8>), Outcome> {
+/// A session with the server, whose host key is still to be judged, and that key. A server shows one key only; where a
+/// pin is a fingerprint, which tells no type, it is asked for the others too, and the first counts if none of them fits.
+fn meet(server: &Server<'_>, link: &mut Link) -> Result<(Verified, Vec<u8>), Outcome> {
     let settled = |key: &[u8]| {
-        expected.fingerprints.is_empty()
-            || matches!(expected.judge(key), Verdict::Match(_) | Verdict::Revoked(_))
+        server.expected.fingerprints.is_empty()
+            || matches!(server.expected.judge(key), Verdict::Match(_) | Verdict::Revoked(_))
     };
-    let first = shake_hands(address, port, expected, &[], link)?;
+    let first = shake_hands(server, &[], link)?;
     if settled(&first.1) {
         return Ok(first);
     }
     let mut shown = vec![host_key::type_of(&first.1).unwrap_or_default().to_owned()];
     while shown.len() < MAX_KEY_TYPES {
-        let Ok(next) = shake_hands(address, port, expected, &shown, link) else { break };
+        let Ok(next) = shake_hands(server, &shown, link) else { break };
         if settled(&next.1) {
             return Ok(next);
         }
@@ -112,26 +134,40 @@ fn meet(
     Ok(first)
 }
 
-fn shake_hands(
-    address: &str,
-    port: u16,
-    expected: &Expected,
-    not: &[String],
-    link: &mut Link,
-) -> Result<(Session, Vec<u8>), Outcome> {
-    link.enter(Phase::Dns);
-    let addresses = resolve(address, port)?;
-    link.found(Found::Addresses(addresses.clone()));
-    link.enter(Phase::Connect);
-    let (stream, peer) = dial(&addresses, link)?;
+fn shake_hands(server: &Server<'_>, not: &[String], link: &mut Link) -> Result<(Verified, Vec<u8>), Outcome> {
+    let stream = open(server, link)?;
     link.enter(Phase::Handshake);
     let mut session = Session::new().map_err(|error| lost(Phase::Handshake, &error))?;
-    let offer = Offer::of(&session, expected, not).map_err(|error| lost(Phase::Handshake, &error))?;
+    let offer = Offer::of(&session, server.expected, not).map_err(|error| lost(Phase::Handshake, &error))?;
+    let socket = stream.try_clone().map_err(|error| Outcome::WorkerFailed { detail: error.to_string() })?;
     session.set_tcp_stream(stream);
-    session.handshake().map_err(|error| not_shaken(&error, peer, &offer))?;
+    if let Err(error) = session.handshake() {
+        return Err(not_shaken(&error, &offer, server, link));
+    }
     let key = session.host_key().map(|(key, _)| key.to_vec());
     let key = key.ok_or_else(|| Outcome::Malformed { detail: "the server showed no host key".to_owned() })?;
-    Ok((session, key))
+    Ok((Verified { session, socket }, key))
+}
+
+/// A connection to the server: opened from here, or handed over. Behind a proxy the name is not ours to resolve.
+fn open(server: &Server<'_>, link: &mut Link) -> Result<OwnedFd, Outcome> {
+    if server.dial == Dial::Direct {
+        link.enter(Phase::Dns);
+        let addresses = resolve(server.address, server.port)?;
+        link.found(Found::Addresses(addresses.clone()));
+        link.enter(Phase::Connect);
+        return dial(&addresses, link).map(OwnedFd::from);
+    }
+    link.enter(Phase::Connect);
+    link.send(&Up::Dial, &[]);
+    match link.connection() {
+        Ok(Some(connection)) => {
+            link.found(Found::Proxied);
+            Ok(connection)
+        }
+        Ok(None) => Err(Outcome::NotReached),
+        Err(error) => Err(Outcome::WorkerFailed { detail: error.to_string() }),
+    }
 }
 
 fn resolve(address: &str, port: u16) -> Result<Vec<SocketAddr>, Outcome> {
@@ -141,7 +177,7 @@ fn resolve(address: &str, port: u16) -> Result<Vec<SocketAddr>, Outcome> {
     if addresses.is_empty() { Err(fail("no address".to_owned())) } else { Ok(addresses) }
 }
 
-fn dial(addresses: &[SocketAddr], link: &mut Link) -> Result<(TcpStream, SocketAddr), Outcome> {
+fn dial(addresses: &[SocketAddr], link: &mut Link) -> Result<TcpStream, Outcome> {
     let mut failures = Vec::new();
     for (left, address) in (0..addresses.len()).rev().zip(addresses) {
         let connected = if left == 0 {
@@ -152,7 +188,7 @@ fn dial(addresses: &[SocketAddr], link: &mut Link) -> Result<(TcpStream, SocketA
         match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
             Ok(stream) => {
                 link.found(Found::Connected(*address));
-                return Ok((stream, *address));
+                return Ok(stream);
             }
             Err(error) => failures.push((*address, error)),
         }
@@ -214,10 +250,11 @@ impl Offer {
     }
 }
 
-fn not_shaken(error: &ssh2::Error, peer: SocketAddr, offer: &Offer) -> Outcome {
+fn not_shaken(error: &ssh2::Error, offer: &Offer, server: &Server<'_>, link: &mut Link) -> Outcome {
     match code(error) {
         libssh2_sys::LIBSSH2_ERROR_KEX_FAILURE | libssh2_sys::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE => {
-            match kexinit::nothing_in_common(peer, offer) {
+            // Libssh2 says only that nothing fits: the server is asked anew for its offer.
+            match open(server, link).ok().and_then(|stream| kexinit::nothing_in_common(stream, offer)) {
                 Some(detail) => Outcome::NoCommonAlgorithm { detail },
                 None => lost(Phase::Handshake, error),
             }

@@ -6,10 +6,11 @@ use model::wire::{Frame, Kind, MAX_NOISE, Request, SERVE_INSTALLED};
 use model::{ClientUid, Outcome, Phase};
 
 use super::records::Records;
+use super::ssh::{Server, Verified};
 use super::transport::Transport;
-use super::{Link, local, login, script, ssh};
+use super::{Link, local, login, script, ssh, tunnel};
 use crate::found::Found;
-use crate::job::{Job, Place, PrivateKey, Task, Up, Way};
+use crate::job::{Job, Place, PrivateKey, Task, Up};
 use crate::probe::{Probe, Probes};
 use crate::random;
 use crate::stream::{Cut, Event, Stream};
@@ -18,6 +19,15 @@ use crate::stream::{Cut, Event, Stream};
 pub(super) fn walk(job: &Job, link: &mut Link) -> (Outcome, Option<Box<dyn Transport>>) {
     match &job.task {
         Task::HostKey => (see_host_key(job, link).err().unwrap_or(Outcome::Collected), None),
+        Task::Forward { address, port } => {
+            let Some(server) = Server::of(&job.way) else {
+                return (Outcome::WorkerFailed { detail: "this machine is no bastion".to_owned() }, None);
+            };
+            match log_in(&server, link) {
+                Ok(session) => (tunnel::forward(&session, address, *port, link), None),
+                Err(outcome) => (outcome, None),
+            }
+        }
         Task::Forget { remote_dirs, client } => {
             let mut transport = match connect(job, link) {
                 Ok(transport) => transport,
@@ -39,23 +49,23 @@ pub(super) fn walk(job: &Job, link: &mut Link) -> (Outcome, Option<Box<dyn Trans
 }
 
 fn see_host_key(job: &Job, link: &mut Link) -> Result<(), Outcome> {
-    let Way::Ssh { address, port, expected, .. } = &job.way else {
-        return Ok(());
-    };
-    let key = once_more(link, |link| ssh::host_key(address, *port, expected, link))?;
+    let Some(server) = Server::of(&job.way) else { return Ok(()) };
+    let key = once_more(link, |link| ssh::host_key(&server, link))?;
     link.send(&Up::HostKey, &key);
     Ok(())
 }
 
 fn connect(job: &Job, link: &mut Link) -> Result<Box<dyn Transport>, Outcome> {
-    match &job.way {
-        Way::Local => Ok(Box::new(local::Local::default())),
-        Way::Ssh { address, port, username, expected, credentials } => {
-            let session = once_more(link, |link| ssh::connect(address, *port, expected, link))?;
-            login::login(&session, username, credentials, link)?;
-            Ok(Box::new(ssh::Ssh::new(session)))
-        }
+    match Server::of(&job.way) {
+        None => Ok(Box::new(local::Local::default())),
+        Some(server) => Ok(Box::new(ssh::Ssh::new(log_in(&server, link)?))),
     }
+}
+
+fn log_in(server: &Server<'_>, link: &mut Link) -> Result<Verified, Outcome> {
+    let session = once_more(link, |link| ssh::connect(server, link))?;
+    login::login(&session, server.username, server.credentials, link)?;
+    Ok(session)
 }
 
 /// Tries again, a little later, what may pass by itself (a server that is starting up or full). Logging in is never
