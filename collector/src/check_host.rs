@@ -9,12 +9,12 @@ use model::{Body, ClientName, ClientUid, Outcome, Phase, Record};
 use serde::Serialize;
 use storage::ClientRow;
 
+use crate::budget::Budget;
 use crate::finished::{Finished, Step};
 use crate::found::Found;
 use crate::prepare::Preparer;
 use crate::queue::Standing;
 use crate::report::{remedy, told};
-use crate::slot::Budget;
 use crate::supervisor::{Visit, supervise};
 use crate::trust::All;
 use crate::{random, route};

@@ -7,12 +7,12 @@ use envelope::MasterKey;
 use model::{ClientName, ClientUid, Exit, Outcome, Timestamp};
 use storage::{Program, ReportStore as _, RunLock, SqliteStore};
 
+use crate::budget::Budget;
 use crate::keys;
 use crate::prepare::Preparer;
 use crate::queue::Standing;
 use crate::route;
 use crate::run::{Failure, master_key};
-use crate::slot::Budget;
 use crate::supervisor::{Visit, supervise};
 use crate::trust::All;
 

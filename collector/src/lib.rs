@@ -1,6 +1,7 @@
 //! The collector: one worker process per client connects, runs the probe there, fetches, opens and decodes what it
 //! spooled; the supervisor bounds the workers, stamps what they bring, and stores it.
 
+mod budget;
 mod certificate;
 mod chain;
 mod check_host;

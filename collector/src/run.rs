@@ -11,6 +11,7 @@ use storage::{
     Attempt, ClientRow, Content, Program, Received, ReportStore, RunLock, SqliteStore, StoreError,
 };
 
+use crate::budget::Budget;
 use crate::credential::Wallet;
 use crate::finished::{Finished, Incoming};
 use crate::keys::{self, Identities};
@@ -19,7 +20,6 @@ use crate::probe::Probes;
 use crate::queue::Standing;
 use crate::report::{Line, Report, told};
 use crate::schedule::{self, Window};
-use crate::slot::Budget;
 use crate::supervisor::{Ledger, Visit, supervise};
 use crate::{event_time, random, route};
 

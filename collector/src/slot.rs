@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use model::text::escape;
 use model::{ClientName, Outcome, Phase};
 
+use crate::budget::Budget;
 use crate::chain::{Chain, unreachable};
 use crate::finished::{Finished, Hello, Incoming, Step};
 use crate::found::Found;
@@ -15,50 +16,14 @@ use crate::process::Read;
 use crate::route::Route;
 use crate::schedule::Window;
 
-/// The client timeout that the phases' budgets are made for; a longer one stretches them.
-const USUAL_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How slow a network may be to get the probe across, in bytes a second.
-const FLOOR_RATE: u64 = 64 * 1024;
-
 /// How long a worker that is done may take to end.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The most bytes of a host key.
+const MAX_KEY: usize = 16 * 1024;
+
 /// The most things found at one hop that are kept.
 const MAX_MET: usize = 4;
-
-/// How long phases may take (collection.md, "One process per client").
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Budget {
-    timeout: Duration,
-    upload: Duration,
-}
-
-impl Budget {
-    /// `timeout` is the client's; `upload` the bytes of the probe.
-    pub(crate) fn new(timeout: Duration, upload: usize) -> Self {
-        let upload = Duration::from_secs((upload as u64).div_ceil(FLOOR_RATE)).max(Duration::from_secs(10));
-        Self { timeout, upload }
-    }
-
-    /// The client's deadline.
-    pub(crate) fn timeout(self) -> Duration {
-        self.timeout
-    }
-
-    fn of(self, phase: Phase) -> Duration {
-        let seconds = match phase {
-            Phase::Dns | Phase::Connect => 5,
-            Phase::Handshake | Phase::Auth => 15,
-            Phase::Exec => 30,
-            // Each secret's command is bounded by itself; the client's timeout bounds all.
-            Phase::Start => 60,
-            Phase::Upload => return self.upload,
-        };
-        let stretch = (self.timeout.as_secs_f64() / USUAL_TIMEOUT.as_secs_f64()).max(1.0);
-        Duration::from_secs(seconds).mul_f64(stretch)
-    }
-}
 
 /// One visit under way.
 pub(crate) struct Slot {
@@ -85,7 +50,7 @@ impl Slot {
             name,
             budget,
             begun: now,
-            overall: now + budget.timeout,
+            overall: now + budget.timeout(),
             phase: Phase::Start,
             phase_ends: now + budget.of(Phase::Start),
             chain: Chain::default(),
@@ -148,7 +113,7 @@ impl Slot {
                 return self.kill(leg, self.chain.ended(leg, outcome), now);
             }
         }
-        if self.chain.listen() && self.ended.is_some() {
+        if self.chain.listen() && self.ended.is_some() && self.chain.len() == 0 {
             self.blame_command();
         }
     }
@@ -238,6 +203,10 @@ impl Slot {
             Up::Note(text) => {
                 log::debug!("{} {}: {}", self.place(leg), self.phase, escape(&text));
                 Ok(())
+            }
+            Up::HostKey if tail.len() > MAX_KEY => {
+                let detail = format!("it shows a host key of {} bytes", tail.len());
+                Err(self.chain.ended(leg, Outcome::WorkerFailed { detail }))
             }
             Up::HostKey => {
                 self.finished.host_key = Some((leg, tail));
@@ -355,7 +324,7 @@ impl Slot {
         // An upload's time comes on top of the client's timeout, once.
         if phase == Phase::Upload && !self.finished.uploaded {
             self.finished.uploaded = true;
-            self.overall += self.budget.upload;
+            self.overall += self.budget.upload();
         }
         if last {
             self.finished.mark(now - self.begun, Step::Phase(phase));
@@ -368,19 +337,6 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn budgets_are_the_designs_and_stretch_with_the_timeout() {
-        let usual = Budget::new(Duration::from_secs(60), 500_000);
-        let seconds = |budget: Budget, phase| budget.of(phase).as_secs();
-        assert_eq!(seconds(usual, Phase::Connect), 5);
-        assert_eq!(seconds(usual, Phase::Auth), 15);
-        assert_eq!(seconds(usual, Phase::Exec), 30);
-        assert_eq!(seconds(usual, Phase::Upload), 10);
-        assert_eq!(seconds(Budget::new(Duration::from_secs(60), 1_310_721), Phase::Upload), 21);
-        assert_eq!(seconds(Budget::new(Duration::from_secs(120), 0), Phase::Exec), 60);
-        assert_eq!(seconds(Budget::new(Duration::from_secs(2), 0), Phase::Exec), 30);
-    }
 
     #[test]
     fn an_upload_extends_the_deadline_once() {

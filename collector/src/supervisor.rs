@@ -14,11 +14,12 @@ use model::{ClientName, Outcome};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, getrlimit};
 
+use crate::budget::Budget;
 use crate::finished::Finished;
 use crate::queue::{Queue, Standing};
 use crate::route::Route;
 use crate::schedule::Window;
-use crate::slot::{Budget, Slot};
+use crate::slot::Slot;
 
 /// How long the supervisor sleeps at most, so that what came in is stored soon.
 const TICK: Duration = Duration::from_millis(200);

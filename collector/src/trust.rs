@@ -10,6 +10,7 @@ use config::{Client, Connection, Ssh};
 use model::Outcome;
 use ssh_key::PublicKey;
 
+use crate::budget::Budget;
 use crate::finished::{Finished, Step};
 use crate::found::Found;
 use crate::host_key::{self, Verdict};
@@ -17,7 +18,6 @@ use crate::known_hosts;
 use crate::prepare::Preparer;
 use crate::queue::Standing;
 use crate::report::told;
-use crate::slot::Budget;
 use crate::supervisor::{Ledger, Visit, supervise};
 use crate::{random, route};
 
