@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
+use std::process::Command;
 
 use tests::child;
+use tests::programs;
 use tests::silent::{BlackHole, Silent};
 use tests::site::{Collection, Site};
 use tests::sshd::Sshd;
@@ -282,7 +284,7 @@ fn several_clients_share_a_bastion() {
 /// `ssh -W` through the bastion, as a command.
 fn ssh_w(pair: &Pair) -> String {
     format!(
-        "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={} -i {} -p {} -W %h:%p {}",
+        "exec ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={} -i {} -p {} -W %h:%p {}",
         pair.site.text("known_hosts"),
         pair.gate.login_key().display(),
         pair.gate.port(),
@@ -316,7 +318,7 @@ fn a_bastion_may_be_reached_by_a_command() {
 #[test]
 fn a_command_may_say_megabytes() {
     let pair = Pair::with("");
-    let noise = "(head -c 8000000 /dev/zero | tr '\\0' x) &gt;&amp;2; exec ";
+    let noise = "(head -c 8000000 /dev/zero | tr '\\0' x) &gt;&amp;2; ";
     pair.by_command(&format!("{noise}{}", ssh_w(&pair)), "");
     pair.site.collect().expect_all();
     pair.by_command(&format!("{noise} sh -c 'echo no way out &gt;&amp;2; exit 7'"), "");
@@ -336,4 +338,24 @@ fn a_command_that_ends_or_never_answers_is_told_of() {
     pair.refused("proxy-command", &["no answer in time", "still running"]);
     pair.by_command("yes &gt;&amp;2 &amp; sleep 1000", "timeout=\"2s\"");
     pair.refused("proxy-command", &["no answer in time"]);
+}
+
+#[test]
+fn a_collector_that_is_killed_takes_everything_along() {
+    let pair = Pair::with("");
+    let silent = Silent::start();
+    let ports = (pair.target.port().to_string(), silent.port().to_string());
+    let gate = pair.site.client(&pair.gate, "gate", "enabled=\"false\"", "");
+    let command = format!("proxy-command=\"{}\"", ssh_w(&pair));
+    for proxy in ["proxy-jump=\"gate\"", &command] {
+        let web1 = pair.site.client(&pair.target, "web1", proxy, "").replace(&ports.0, &ports.1);
+        pair.site.configure(&format!("{gate}{web1}"));
+        let mut collector = Command::new(programs::collector());
+        pair.site.prepare(&mut collector);
+        let mut collector = collector.spawn().unwrap();
+        let _connection = silent.await_connection();
+        collector.kill().unwrap();
+        collector.wait().unwrap();
+        nothing_runs(&pair.site);
+    }
 }

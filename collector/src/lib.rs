@@ -24,7 +24,7 @@ mod platform;
 mod prepare;
 mod probe;
 mod process;
-mod proxy_command;
+pub mod proxy_command;
 mod queue;
 mod random;
 mod recipe;

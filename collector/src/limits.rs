@@ -19,6 +19,11 @@ pub(crate) fn of_supervisor() -> io::Result<()> {
     at_most(Resource::Core, 0)
 }
 
+/// What is to become a command of the admin's: dies with the supervisor, even by `kill -9`.
+pub(crate) fn of_command() -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+}
+
 /// A worker, before it reads its first byte: dies with the supervisor, leaves no core, cannot be traced, gains nothing
 /// by a set-user-id program. A `pre_exec` in the supervisor would do the same for the price of a fork of all of it.
 pub(crate) fn of_worker() -> io::Result<()> {

@@ -11,6 +11,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == "worker") {
         return collector::worker::main();
     }
+    // And for a proxy-command.
+    if std::env::args_os().nth(1).is_some_and(|word| word == "proxy-command") {
+        return collector::proxy_command::main();
+    }
     let cli = Cli::parse();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(cli.log_filter()))
         .format(|line, record| {

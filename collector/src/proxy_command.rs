@@ -1,15 +1,17 @@
 //! A `proxy-command` that runs: a child whose stdin and stdout are a connection, as in ssh_config(5). What it says on its
 //! standard error is for people: the end of it is kept for the outcome, and none of it ever makes it wait.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{ChildStderr, Command, ExitStatus, Stdio};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{ChildStderr, Command, ExitCode, ExitStatus, Stdio};
 
 use model::text::escape_to;
 use rustix::io::ioctl_fionbio;
+use rustix::process::{getpid, getppid};
 
+use crate::limits;
 use crate::process::{Group, Read};
 
 /// How many of the last bytes of its standard error are kept.
@@ -32,9 +34,14 @@ pub(crate) struct ProxyCommand {
 impl ProxyCommand {
     /// Has `/bin/sh` run `command`, in our environment; our end of its connection.
     pub(crate) fn spawn(command: &str) -> io::Result<(Self, UnixStream)> {
+        let mut shell = Command::new("/proc/self/exe");
+        shell.arg("proxy-command").arg(getpid().to_string()).arg(command);
+        Self::start(shell)
+    }
+
+    fn start(mut shell: Command) -> io::Result<(Self, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
-        let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(command).stdin(OwnedFd::from(theirs.try_clone()?)).stdout(OwnedFd::from(theirs));
+        shell.stdin(OwnedFd::from(theirs.try_clone()?)).stdout(OwnedFd::from(theirs));
         let mut group = Group::spawn(shell.stderr(Stdio::piped()))?;
         let errors = group.errors();
         if let Some(errors) = &errors {
@@ -75,6 +82,23 @@ impl ProxyCommand {
     }
 }
 
+/// What the supervisor starts: it binds its life to the supervisor's, which only the process itself can do, and becomes the
+/// shell that runs the command.
+pub fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(2);
+    let (Some(supervisor), Some(command)) = (words.next(), words.next()) else {
+        return ExitCode::from(64);
+    };
+    let bound = limits::of_command();
+    // One that went before that is another parent than it said.
+    if bound.is_err() || getppid().is_none_or(|parent| *parent.to_string() != *supervisor) {
+        return ExitCode::from(70);
+    }
+    let error = Command::new("/bin/sh").arg("-c").arg(command).exec();
+    let _ = writeln!(io::stderr(), "/bin/sh: {error}");
+    ExitCode::from(127)
+}
+
 fn told(status: io::Result<ExitStatus>, said: &[u8]) -> String {
     let ended = match status {
         // By us, since it still ran.
@@ -96,7 +120,6 @@ fn told(status: io::Result<ExitStatus>, said: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
 
     #[test]
     fn the_end_of_what_was_said_is_told_and_paints_nothing() {
@@ -108,7 +131,9 @@ mod tests {
 
     #[test]
     fn its_stdin_and_stdout_are_the_connection() {
-        let (mut command, mut ours) = ProxyCommand::spawn("cat; echo done >&2; exit 3").unwrap();
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "cat; echo done >&2; exit 3"]);
+        let (mut command, mut ours) = ProxyCommand::start(shell).unwrap();
         ours.write_all(b"hello").unwrap();
         ours.shutdown(std::net::Shutdown::Write).unwrap();
         let mut said = String::new();

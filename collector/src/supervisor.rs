@@ -207,6 +207,9 @@ fn affordable(processes: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+
     use super::*;
 
     fn visits(failed: &[bool]) -> Vec<Visit> {
@@ -279,6 +282,26 @@ mod tests {
         let Gate(Seen(ended), ..) = gate;
         assert_eq!(ended.last().map(|(index, _)| *index), Some(0));
         assert!(ended.iter().all(|(_, outcome)| matches!(outcome, Outcome::Credential { .. })), "{ended:?}");
+    }
+
+    #[test]
+    fn a_visit_counts_for_all_its_processes() {
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let prepare = |_| {
+            most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+            thread::sleep(Duration::from_millis(5));
+            now.fetch_sub(1, SeqCst);
+            Err(Outcome::Credential { detail: String::new() })
+        };
+        let mut visits = visits(&[false; 12]);
+        for visit in &mut visits {
+            visit.processes = 3;
+        }
+        let mut seen = Seen(Vec::new());
+        supervise(&visits, &(0..12).collect::<Vec<_>>(), 6, None, &prepare, &mut seen).unwrap();
+        assert_eq!(seen.0.len(), 12);
+        assert!(most.into_inner() <= 2);
+        assert!(affordable(1) > affordable(4));
     }
 
     #[test]
