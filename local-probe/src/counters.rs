@@ -1,5 +1,6 @@
 //! What the kernel counts since boot, kept from run to run. Rates are made of two of them in `rates.rs`.
 
+use crate::order;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -154,7 +155,7 @@ impl Counters {
     /// Keeps `processes`, bounded.
     pub(crate) fn keep_processes(&mut self, processes: impl Iterator<Item = (u32, u64, u64)>) {
         self.processes = processes.filter(|(_, _, ticks)| *ticks > 0).take(MAX_PROCESSES).collect();
-        self.processes.sort_unstable();
+        order::sort(&mut self.processes);
     }
 
     /// Ticks that the process used up to here; 0 for one that was not seen.

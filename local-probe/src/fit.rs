@@ -4,8 +4,9 @@
 //! stay that need attention most: what is in trouble, then the fullest or busiest, then what moves most bytes. How many
 //! of each kind is one number: the largest up to [`MAX_OBJECTS`] with which the report fits.
 
+use crate::order;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use model::record::{MAX_RECORD, MAX_SAMPLES};
@@ -32,7 +33,7 @@ pub(crate) fn fit(report: &mut Report) {
         let cut_to = |report: &mut Report, count: usize| {
             report.samples = whole.iter().filter(|sample| ranks.keeps(sample, count)).cloned().collect();
             let kept = mounts.iter().filter(|(mount, _)| ranks.keeps_object(MOUNT, mount, count));
-            report.host.mounts = kept.map(|(mount, kind)| (mount.clone(), kind.clone())).collect();
+            report.host.mounts = order::map(kept.map(|(mount, kind)| (mount.clone(), kind.clone())));
         };
         let (mut fits, mut too_many) = (0, most.min(MAX_OBJECTS) + 1);
         while too_many - fits > 1 {
@@ -129,7 +130,7 @@ impl Ranks {
                 needs.entry(kind).or_default().entry(object).or_default().add(sample);
             }
         }
-        Self(needs.into_iter().map(|(kind, needs)| (kind, ranked(needs))).collect())
+        Self(order::map(needs.into_iter().map(|(kind, needs)| (kind, ranked(needs)))))
     }
 
     /// The most objects that a kind has.
@@ -153,8 +154,8 @@ impl Ranks {
     /// For a person: `left out, for want of room: 4488 of 5000 mounts, ...`.
     fn left_out(&self, count: usize) -> String {
         let mut text = "left out, for want of room:".to_owned();
-        let larger: BTreeSet<_> = self.0.iter().filter(|(_, ranks)| ranks.len() > count).collect();
-        for (at, (kind, ranks)) in larger.into_iter().enumerate() {
+        let larger = self.0.iter().filter(|(_, ranks)| ranks.len() > count);
+        for (at, (kind, ranks)) in larger.enumerate() {
             let comma = if at == 0 { "" } else { "," };
             let plural = if kind.ends_with('s') { "es" } else { "s" };
             // Writing to memory cannot fail.
@@ -167,8 +168,8 @@ impl Ranks {
 /// Equal needs are ranked by name, so that report after report tells of the same objects.
 fn ranked(needs: BTreeMap<String, Need>) -> BTreeMap<String, usize> {
     let mut needs: Vec<_> = needs.into_iter().collect();
-    needs.sort_by(|a, b| a.1.order(&b.1));
-    needs.into_iter().enumerate().map(|(rank, (object, _))| (object, rank)).collect()
+    order::sort_by(&mut needs, |a, b| a.1.order(&b.1));
+    order::map(needs.into_iter().enumerate().map(|(rank, (object, _))| (object, rank)))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod forced;
 pub mod forget;
 pub mod install;
 pub mod machine;
+mod order;
 pub mod platform;
 pub mod process;
 mod processes;

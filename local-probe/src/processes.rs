@@ -3,6 +3,7 @@
 use model::{Evidence, Labels, Process, Sample};
 
 use crate::machine::Machine;
+use crate::order;
 use crate::{Counters, platform};
 
 /// How many are shown of the busiest and of the largest.
@@ -40,12 +41,12 @@ pub(crate) fn top(machine: &Machine, processes: &[Seen], before: &Counters, now:
         memory: seen.resident_pages.saturating_mul(machine.page_size),
     };
     let mut busiest = rates.clone();
-    busiest.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    order::sort_by(&mut busiest, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let find = |pid: u32| processes.iter().find(|seen| seen.pid == pid);
     let top_cpu = busiest.iter().filter_map(|(pid, _)| find(*pid)).take(TOP).map(shown).collect();
     let mut largest: Vec<&Seen> =
         processes.iter().filter(|seen| seen.resident_pages > 0 && seen.pid != machine.own_pid).collect();
-    largest.sort_by_key(|seen| (std::cmp::Reverse(seen.resident_pages), seen.pid));
+    order::sort_by(&mut largest, |a, b| (b.resident_pages, a.pid).cmp(&(a.resident_pages, b.pid)));
     Evidence { top_cpu, top_memory: largest.into_iter().take(TOP).map(shown).collect() }
 }
 

@@ -5,6 +5,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::fit::fit;
 use crate::machine::Machine;
+use crate::order;
 use crate::platform::{ALL, COUNTING};
 use crate::processes::{count_named, top};
 use crate::reading::Reading;
@@ -72,10 +73,10 @@ pub fn take(
 }
 
 /// Into the order in which people are shown them: that of the catalogue, and then the admin's own by name.
-fn sort(samples: &mut [Sample]) {
+fn sort(samples: &mut Vec<Sample>) {
     let known = |name: &str| model::metric::METRICS.iter().position(|metric| metric.name == name);
     let place = |name: &str| known(name).unwrap_or(usize::MAX);
-    samples.sort_by(|a, b| {
+    order::sort_by(samples, |a, b| {
         (place(&a.metric), &a.metric, &a.labels).cmp(&(place(&b.metric), &b.metric, &b.labels))
     });
 }

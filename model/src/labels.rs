@@ -21,7 +21,7 @@ impl Labels {
 
     /// One label.
     pub fn one(key: &str, value: &str) -> Self {
-        Self(BTreeMap::from([(key.to_owned(), value.to_owned())]))
+        [(key.to_owned(), value.to_owned())].into_iter().collect()
     }
 
     /// The value of `key`.
@@ -48,7 +48,10 @@ impl Labels {
 
 impl FromIterator<(String, String)> for Labels {
     fn from_iter<T: IntoIterator<Item = (String, String)>>(labels: T) -> Self {
-        Self(labels.into_iter().collect())
+        // One by one: `collect` would sort first, by code that takes room in every probe.
+        let mut map = BTreeMap::new();
+        map.extend(labels);
+        Self(map)
     }
 }
 

@@ -15,6 +15,7 @@ use model::Sample;
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
+use crate::order;
 use crate::reading::{Reader, Reading};
 
 /// Where the files lie, below the root. It may be a link to where another program's files already lie.
@@ -74,7 +75,7 @@ fn names(directory: BorrowedFd) -> Result<Vec<String>, Errno> {
         !name.starts_with('.') && Path::new(name).extension().is_some_and(|extension| extension == "prom")
     };
     let mut names: Vec<String> = entries.filter_map(|entry| name(entry.ok()?)).filter(wanted).collect();
-    names.sort_unstable();
+    order::sort(&mut names);
     Ok(names)
 }
 

@@ -112,8 +112,8 @@ fn labels(text: &str) -> Result<(Labels, &str), &'static str> {
             None => return Err("a comma or } has to follow a label"),
         }
     }
-    let named = labels.into_iter().filter(|(_, value)| !value.is_empty());
-    Ok((named.collect(), &rest[1..]))
+    labels.retain(|_, value: &mut String| !value.is_empty());
+    Ok((labels.into_iter().collect(), &rest[1..]))
 }
 
 /// What stands before the closing quote, without its escapes, and what follows it.

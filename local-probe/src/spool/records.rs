@@ -7,6 +7,7 @@ use rustix::fs::OFlags;
 
 use super::Directory;
 use super::fault::at;
+use crate::order;
 
 /// One record's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,7 @@ fn sequence(name: &str) -> Option<u64> {
 /// Every record, oldest first. One that is a link, a FIFO or foreign makes the whole spool unsafe.
 pub(super) fn scan(directory: &Directory) -> Result<Vec<Entry>, Fault> {
     let mut sequences: Vec<u64> = directory.names()?.iter().filter_map(|name| sequence(name)).collect();
-    sequences.sort_unstable();
+    order::sort(&mut sequences);
     let mut entries = Vec::with_capacity(sequences.len());
     for sequence in sequences {
         let name = name(sequence);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::order;
 use crate::reading::{Reader, Reading};
 
 /// The most bonds that are told of.
@@ -21,7 +22,7 @@ impl Reader for Bonds {
         };
         let mut names: Vec<_> =
             entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).take(MAX_BONDS).collect();
-        names.sort();
+        order::sort(&mut names);
         for name in names {
             let (members, up) = parse(&reading.machine.text(&format!("proc/net/bonding/{name}"))?);
             reading.gauge_of("bond-members", "bond", &name, members as f64);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::machine::{Machine, line};
+use crate::order;
 use crate::reading::{Reader, Reading};
 
 /// The most file systems, and the most devices of one, that are looked at.
@@ -54,7 +55,7 @@ fn names(machine: &Machine, directory: &str) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(machine.path(Path::new(directory))) else { return Vec::new() };
     let mut names: Vec<String> =
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).take(MAX).collect();
-    names.sort_unstable();
+    order::sort(&mut names);
     names
 }
 

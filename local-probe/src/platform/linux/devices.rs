@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::counters::DeviceCounts;
 use crate::machine::{Machine, line};
+use crate::order;
 use crate::reading::{MAX_LOOKED_AT, Reader, Reading};
 
 /// Devices whose work is that of others, or of memory.
@@ -20,7 +21,7 @@ impl Reader for Devices {
     fn read(&self, reading: &mut Reading) -> Result<(), String> {
         let mut devices = whole(&parse(&reading.machine.text("proc/diskstats")?));
         let too_many = devices.len().saturating_sub(MAX_LOOKED_AT);
-        devices.sort_by(|a, b| (b.1.busy_ms, &a.0).cmp(&(a.1.busy_ms, &b.0)));
+        order::sort_by(&mut devices, |a, b| (b.1.busy_ms, &a.0).cmp(&(a.1.busy_ms, &b.0)));
         devices.truncate(MAX_LOOKED_AT);
         for (name, mut counts) in devices {
             let directory = format!("sys/block/{}", name.replace('/', "!"));
@@ -60,7 +61,7 @@ fn parse(text: &str) -> BTreeMap<String, DeviceCounts> {
         };
         Some((name, counts))
     };
-    text.lines().filter_map(device).collect()
+    order::map(text.lines().filter_map(device))
 }
 
 /// Those that are no part of another and ever did something.

@@ -1,5 +1,6 @@
 //! `/proc/self/mountinfo` and which of it are file systems that fill up.
 
+use crate::order;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -103,7 +104,7 @@ pub(super) fn real(mounts: Vec<Mount>) -> Vec<Mount> {
         }
     }
     let mut real: Vec<_> = by_device.into_values().collect();
-    real.sort_by(|a, b| (a.is_remote(), &a.path).cmp(&(b.is_remote(), &b.path)));
+    order::sort_by(&mut real, |a, b| (a.is_remote(), &a.path).cmp(&(b.is_remote(), &b.path)));
     real
 }
 

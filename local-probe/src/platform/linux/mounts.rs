@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::mountinfo::{Mount, parse, real};
 use crate::machine::Space;
+use crate::order;
 use crate::reading::{MAX_LOOKED_AT, Reader, Reading, percent};
 use crate::space::{Answer, Patience, Stuck, ask_all};
 
@@ -28,7 +29,7 @@ impl Reader for Mounts {
             ));
             mounts.truncate(MAX_LOOKED_AT);
         }
-        reading.host.mounts = mounts.iter().map(|mount| (name(mount), mount.kind.clone())).collect();
+        reading.host.mounts = order::map(mounts.iter().map(|mount| (name(mount), mount.kind.clone())));
         let known = |mount: &Mount| {
             let name = name(mount);
             reading

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::counters::Traffic;
+use crate::order;
 use crate::reading::{MAX_LOOKED_AT, Reader, Reading};
 
 /// Reads the interfaces.
@@ -90,7 +91,7 @@ fn parse(text: &str) -> BTreeMap<String, Traffic> {
         let name = name.trim();
         Some((name.to_owned(), traffic(values).filter(|_| wanted(name))?))
     };
-    text.lines().filter_map(interface).collect()
+    order::map(text.lines().filter_map(interface))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::machine::{Machine, line};
+use crate::order;
 use crate::reading::{Reader, Reading};
 
 /// The most sensors that are told of.
@@ -76,6 +77,6 @@ fn names(machine: &Machine, directory: &str, start: &str) -> Vec<String> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter_map(|name| Some((number(&name)?, name)))
         .collect();
-    names.sort();
+    order::sort(&mut names);
     names.into_iter().map(|(_, name)| name).collect()
 }
