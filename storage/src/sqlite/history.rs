@@ -2,11 +2,11 @@
 
 use model::wire::from_cbor;
 use model::{ClientUid, Episode, Labels, Sample, Timestamp};
-use rusqlite::{OptionalExtension as _, Row, Transaction};
+use rusqlite::{Row, Transaction};
 
 use super::fault::{Fault, corrupt};
 use super::series::{self, Series};
-use super::{SqliteStore, episodes, outbox, parsed};
+use super::{SqliteStore, clients, episodes, outbox, parsed};
 use crate::{Counts, Delivery, History, Latest, Message, Program, Run, StoreError, payload};
 
 impl History for SqliteStore {
@@ -65,24 +65,7 @@ impl History for SqliteStore {
     }
 
     fn last_run(&mut self, program: Program) -> Result<Option<Run>, StoreError> {
-        self.read(|transaction, _| {
-            Ok(transaction
-                .prepare_cached(
-                    "SELECT begin, finish, done, failed, whole FROM run
-                     WHERE program = ?1 ORDER BY begin DESC LIMIT 1",
-                )?
-                .query_row([program.name()], |row| {
-                    Ok(Run {
-                        program,
-                        begin: Timestamp(row.get(0)?),
-                        end: row.get::<_, Option<i64>>(1)?.map(Timestamp),
-                        done: row.get(2)?,
-                        failed: row.get(3)?,
-                        whole: row.get(4)?,
-                    })
-                })
-                .optional()?)
-        })
+        self.read(|transaction, _| Ok(clients::runs(transaction, program, 1)?.pop()))
     }
 
     fn counts(&mut self) -> Result<Counts, StoreError> {
