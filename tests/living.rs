@@ -132,3 +132,31 @@ fn a_client_is_renamed_given_new_keys_and_removed() {
     let again = site.collector(&["remove", "www", "--purge"]).expect(0).stdout;
     assert!(again.contains("nothing to remove"), "{again}");
 }
+
+#[test]
+fn records_of_a_lost_key_stay_at_the_client_until_they_are_given_up() {
+    let site = Site::new();
+    let sshd = Sshd::start();
+    site.know(&sshd);
+    site.configure(&site.client(&sshd, "web", "", ""));
+    site.collect().expect_all();
+    let entries = std::fs::read_dir(site.remote_dir("web")).unwrap().flatten().map(|entry| entry.path());
+    let spool = entries.filter(|path| path.is_dir()).next_back().unwrap();
+    tests::child::output(&spool.join("sample").display().to_string(), &[]);
+    let lost = spool.join(format!("{:020}", 2));
+    std::fs::rename(site.path("state/master.key"), site.path("elsewhere")).unwrap();
+
+    for _ in 0..2 {
+        let collection = site.collect_with(&["--fresh"]);
+        assert_eq!(collection.only().outcome, "undecryptable");
+        assert!(collection.only().message.contains("fleet-collector discard web"), "{collection:#?}");
+        assert!(lost.exists(), "what was not stored is gone");
+    }
+    let removed = site.collector(&["remove", "web"]).expect(1).stderr;
+    assert!(removed.contains("nothing was removed") && lost.exists(), "{removed}");
+
+    let discarded = site.collector(&["discard", "web"]).expect(0).stdout;
+    assert!(discarded.contains("set aside 1 of its records"), "{discarded}");
+    site.collect_with(&["--fresh"]).expect_all();
+    assert!(!lost.exists(), "what was given up is still there");
+}

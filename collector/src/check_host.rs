@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use config::Client;
 use envelope::Identity;
+use model::wire::Purpose;
 use model::{Body, ClientName, ClientUid, Outcome, Phase, Record};
 use serde::Serialize;
 use storage::ClientRow;
@@ -12,7 +13,7 @@ use storage::ClientRow;
 use crate::budget::Budget;
 use crate::finished::{Finished, Step};
 use crate::found::Found;
-use crate::prepare::Preparer;
+use crate::prepare::{Errand, Preparer};
 use crate::queue::Standing;
 use crate::report::{remedy, told};
 use crate::supervisor::{Visit, supervise};
@@ -71,7 +72,7 @@ pub(crate) fn check(subjects: &[Subject<'_>], slots: usize, preparer: &Preparer)
         .collect();
     let prepare = |index: usize| {
         let (row, identities) = whose(index);
-        preparer.collect(subjects[index].client, row, identities, true)
+        preparer.collect(subjects[index].client, row, identities, Errand { fresh: true, ..Errand::default() })
     };
     let mut all = All(Vec::new());
     let order: Vec<_> = (0..visits.len()).collect();
@@ -79,9 +80,13 @@ pub(crate) fn check(subjects: &[Subject<'_>], slots: usize, preparer: &Preparer)
     all.0.sort_by_key(|finished| finished.index);
     let spooled = |finished: &&Finished| subjects[finished.index].known.is_none() && finished.hello.is_some();
     let tidy: Vec<_> = all.0.iter().filter(spooled).map(|finished| finished.index).collect();
-    let forget = |index: usize| preparer.forget(subjects[index].client, strangers[index].0.uid);
+    let leave = |index: usize| {
+        let (row, identities) = &strangers[index];
+        let errand = Errand { purpose: Purpose::Abandon, ..Errand::default() };
+        preparer.collect(subjects[index].client, row, identities, errand)
+    };
     let mut tidied = All(Vec::new());
-    let Ok(()) = supervise(&visits, &tidy, slots, None, &forget, &mut tidied);
+    let Ok(()) = supervise(&visits, &tidy, slots, None, &leave, &mut tidied);
     for left in tidied.0.iter().filter(|finished| !finished.outcome.is_collected()) {
         let name = &subjects[left.index].client.name;
         log::warn!("{name}: the trial's spool could not be removed: {}", told(name, &left.outcome));
@@ -223,7 +228,7 @@ fn passed(finished: &Finished) -> Vec<Stage> {
                     ok("clock", None, clock(finished)),
                 ]
             }
-            Found::Sent { .. } | Found::Whole { .. } => Vec::new(),
+            Found::Sent { .. } | Found::Whole { .. } | Found::Gone => Vec::new(),
         });
     }
     // What was tried again counts as it went last.

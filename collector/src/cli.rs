@@ -108,16 +108,21 @@ enum Command {
         /// Its new name
         new: ClientName,
     },
-    /// Remove a client's spool at the client; its history stays unless --purge
+    /// Fetch what a client still has and remove its spool there; its history stays unless --purge
     Remove {
         /// Its name
         name: ClientName,
-        /// Remove everything that is stored of it, too
+        /// Remove everything that is stored of it, too; nothing is fetched
         #[arg(long)]
         purge: bool,
         /// Do not go there: its spool is left where it is
         #[arg(long)]
         unreachable: bool,
+    },
+    /// Give up records at a client whose key pair is not here any more (a restored database); they are set aside
+    Discard {
+        /// Its name
+        name: ClientName,
     },
     /// Have records sealed to a new key pair from the next collection on (happens by itself after 90 days)
     RotateKeys {
@@ -184,6 +189,7 @@ impl Cli {
             }
             Command::Rename { old, new } => context.clients(|clients, _| clients.rename(&old, &new)),
             Command::Remove { name, purge, unreachable } => context.remove(&name, purge, unreachable),
+            Command::Discard { name } => context.discard(&name),
             Command::RotateKeys { only, .. } => context.rotate_keys(&only),
         };
         done.unwrap_or_else(|Stop(message, exit)| {

@@ -1,20 +1,26 @@
 //! What happens to a client beside being collected: a new name, new keys, its removal.
 
-use std::time::SystemTime;
+use std::slice::from_ref;
+use std::time::{Instant, SystemTime};
 
 use config::{Client, Settings, StorageUrl};
 use envelope::MasterKey;
+use model::wire::Purpose;
 use model::{ClientName, ClientUid, Exit, Outcome, Timestamp};
-use storage::{Program, ReportStore as _, RunLock, SqliteStore};
+use storage::{Program, ReportStore as _, RunLock, SqliteStore, StoreError};
 
 use crate::budget::Budget;
-use crate::keys;
-use crate::prepare::Preparer;
+use crate::finished::{Finished, Step};
+use crate::found::Found;
+use crate::prepare::{Errand, Preparer};
 use crate::queue::Standing;
-use crate::route;
-use crate::run::{Failure, master_key};
-use crate::supervisor::{Visit, supervise};
-use crate::trust::All;
+use crate::report::{Line, told};
+use crate::run::{Batches, Failure, master_key};
+use crate::supervisor::{Ledger, Visit, supervise};
+use crate::{keys, random, route};
+
+/// How often a client is visited at most for one command: a full spool takes three visits.
+const VISITS: usize = 10;
 
 /// Why it was not done.
 pub(crate) struct Refusal(pub(crate) String, pub(crate) Exit);
@@ -25,8 +31,8 @@ impl From<Failure> for Refusal {
     }
 }
 
-impl From<storage::StoreError> for Refusal {
-    fn from(error: storage::StoreError) -> Self {
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
         Failure::from(error).into()
     }
 }
@@ -92,7 +98,8 @@ impl<'a> Clients<'a> {
         Ok(format!("{made} clients have a new key pair from the next collection on{rest}"))
     }
 
-    /// Removes the spool of `client` at the client, and with `purge` all that is stored of it; what to say.
+    /// Has what is left at client `name` fetched and its spool removed there; with `purge` all goes that is stored of it,
+    /// and what is left there unfetched. What to say.
     pub(crate) fn remove(
         &mut self,
         name: &ClientName,
@@ -104,7 +111,7 @@ impl<'a> Clients<'a> {
         };
         let line = self.settings.clients.iter().find(|client| client.name == *name);
         let there = match (preparer, line) {
-            (None, _) => "its spool at the client is left as it is",
+            (None, _) => "its spool at the client is left as it is".to_owned(),
             (Some(_), None) => {
                 let text = format!(
                     "{name} is no enabled client of config.xml, so that its spool cannot be fetched and removed: put it \
@@ -112,14 +119,13 @@ impl<'a> Clients<'a> {
                 );
                 return Err(Refusal(text, Exit::Usage));
             }
+            (Some(preparer), Some(client)) if purge => {
+                self.leave(client, Purpose::Abandon, preparer)?;
+                "its spool at the client is removed".to_owned()
+            }
             (Some(preparer), Some(client)) => {
-                forget(preparer, client, row.uid).map_err(|outcome| {
-                    let told = crate::report::told(name, &outcome);
-                    let text =
-                        format!("{told}; nothing was removed. --unreachable leaves its spool where it is");
-                    Refusal(text, Exit::Partial)
-                })?;
-                "its spool at the client is removed"
+                let fetched = self.leave(client, Purpose::Leave, preparer)?;
+                format!("its spool at the client is removed, {fetched} new records of it are stored")
             }
         };
         let here = if purge {
@@ -133,20 +139,118 @@ impl<'a> Clients<'a> {
         });
         Ok(format!("{name}: {there}; {here}{rest}"))
     }
+
+    /// Gives up what is spooled at `client` for key pairs that are not here any more; what to say.
+    pub(crate) fn discard(&mut self, client: &Client, preparer: &Preparer) -> Result<String, Refusal> {
+        let name = &client.name;
+        let errand = Errand { discard: true, ..Errand::default() };
+        let mut given_up = 0;
+        for _ in 0..VISITS {
+            let visited = self.visit(client, errand, preparer)?;
+            given_up += match visited.line.outcome {
+                Outcome::Quarantined { count, .. } if visited.line.stored > 0 => count,
+                _ => 0,
+            };
+            if visited.whole {
+                return Ok(match given_up {
+                    0 => format!("{name}: nothing is there that does not open"),
+                    _ => format!(
+                        "{name}: set aside {given_up} of its records, which do not open; the next run has the client \
+                         remove them"
+                    ),
+                });
+            }
+        }
+        Err(Refusal(format!("{name}: after {VISITS} visits there is still more; try again"), Exit::Partial))
+    }
+
+    /// Visits `client` until its spool is gone; how many new records came.
+    fn leave(&mut self, client: &Client, purpose: Purpose, preparer: &Preparer) -> Result<usize, Refusal> {
+        let errand = Errand { purpose, ..Errand::default() };
+        let mut fetched = 0;
+        // What a visit brings, the next acknowledges; and the client's own cron may add to it in between.
+        for _ in 0..VISITS {
+            let visited = self.visit(client, errand, preparer)?;
+            fetched += visited.line.stored;
+            if visited.gone {
+                return Ok(fetched);
+            }
+        }
+        let text = format!(
+            "{}: after {VISITS} visits something is left there that is not stored, and its spool is not removed. If its own \
+             cron takes samples all the time, stop it; --unreachable leaves the spool where it is",
+            client.name
+        );
+        Err(Refusal(text, Exit::Partial))
+    }
+
+    /// One visit, stored as a run stores it.
+    fn visit(&mut self, client: &Client, errand: Errand, preparer: &Preparer) -> Result<Visited, Refusal> {
+        let rows = self.store.clients(from_ref(&client.name), &mut || ClientUid(random::bytes()))?;
+        let master = master_key(&self.settings.storage.state_dir())?;
+        let now = SystemTime::now().into();
+        let identities = keys::open_or_make(&rows, &master, now, &mut self.store, &mut |warning| {
+            log::warn!("{warning}");
+        })?;
+        let prepare = |_| preparer.collect(client, &rows[0], &identities[&client.name], errand);
+        let visit = Visit {
+            name: client.name.clone(),
+            budget: Budget::new(client.timeout, preparer.largest_probe()),
+            processes: route::processes(client),
+            standing: Standing { failed_last: false, not_reached_last: false },
+        };
+        let mut ledger = Watching {
+            batches: Batches::new(&rows, &mut self.store, Instant::now()),
+            gone: false,
+            whole: false,
+        };
+        supervise(&[visit], &[0], 1, None, &prepare, &mut ledger)?;
+        let Watching { mut batches, gone, whole } = ledger;
+        batches.flush()?;
+        let line = batches.report.lines.pop().expect("each visit ends in one line");
+        if line.outcome.is_collected() {
+            return Ok(Visited { line, gone, whole });
+        }
+        let told = told(&client.name, &line.outcome);
+        let text = format!(
+            "{}: nothing was removed, for {told}. fleet-collector check-host {0} tells more",
+            client.name
+        );
+        Err(Refusal(text, Exit::Partial))
+    }
 }
 
-/// Has the probe at `client` remove the spool of `uid`.
-fn forget(preparer: &Preparer, client: &Client, uid: ClientUid) -> Result<(), Outcome> {
-    let visit = Visit {
-        name: client.name.clone(),
-        budget: Budget::new(client.timeout, 0),
-        processes: route::processes(client),
-        standing: Standing { failed_last: false, not_reached_last: false },
-    };
-    let mut all = All(Vec::new());
-    let Ok(()) = supervise(&[visit], &[0], 1, None, &|_| preparer.forget(client, uid), &mut all);
-    match all.0.pop().map(|finished| finished.outcome) {
-        Some(Outcome::Collected) => Ok(()),
-        outcome => Err(outcome.unwrap_or(Outcome::NotReached)),
+/// What came of one visit.
+struct Visited {
+    line: Line,
+    /// Whether the spool is removed.
+    gone: bool,
+    /// Whether all that is spooled came.
+    whole: bool,
+}
+
+/// The storage, and what a visit says beside its records.
+struct Watching<'a> {
+    batches: Batches<'a>,
+    gone: bool,
+    whole: bool,
+}
+
+impl Ledger for Watching<'_> {
+    type Error = StoreError;
+
+    fn take(&mut self, finished: Finished) -> Result<(), StoreError> {
+        for (_, step) in &finished.steps {
+            match step {
+                Step::Found(Found::Gone) => self.gone = true,
+                Step::Found(Found::Whole { .. }) => self.whole = true,
+                Step::Found(_) | Step::Phase(_) | Step::Hop { .. } => {}
+            }
+        }
+        self.batches.take(finished)
+    }
+
+    fn tick(&mut self) -> Result<(), StoreError> {
+        self.batches.tick()
     }
 }

@@ -144,7 +144,7 @@ impl Context {
             });
             subjects.push(check_host::Subject { client, known });
         }
-        let preparer = Preparer::new(self.wallet(), self.hosts(&settings), probes(&settings));
+        let preparer = self.preparer(&settings);
         let checked = check_host::check(&subjects, settings.concurrency, &preparer);
         if json {
             say(check_host::json(&checked))?;
@@ -194,26 +194,23 @@ impl Context {
         Ok(Exit::Ok)
     }
 
-    /// What is left is fetched first; then its spool goes.
     pub(crate) fn remove(&self, name: &ClientName, purge: bool, unreachable: bool) -> Result<Exit, Stop> {
-        if !unreachable && !purge {
-            let settings = self.load()?;
-            if settings.clients.iter().any(|client| client.name == *name) {
-                let only = vec![name.to_string()];
-                let exit = self.run(&RunArgs { only, ..RunArgs::default() })?;
-                if exit != Exit::Ok {
-                    let text = format!(
-                        "{name} could not be collected (fleet-collector check-host {name} says why), and nothing was \
-                         removed; --unreachable leaves its spool where it is"
-                    );
-                    return Err(Stop(text, exit));
-                }
-            }
-        }
         self.clients(|clients, settings| {
-            let preparer = Preparer::new(self.wallet(), self.hosts(settings), probes(settings));
+            let preparer = self.preparer(settings);
             clients.remove(name, purge, (!unreachable).then_some(&preparer))
         })
+    }
+
+    pub(crate) fn discard(&self, name: &ClientName) -> Result<Exit, Stop> {
+        self.clients(|clients, settings| {
+            let client = settings.clients.iter().find(|client| client.name == *name);
+            let unknown = || Refusal(format!("{name} is no enabled client of config.xml"), Exit::Usage);
+            clients.discard(client.ok_or_else(unknown)?, &self.preparer(settings))
+        })
+    }
+
+    fn preparer(&self, settings: &Settings) -> Preparer {
+        Preparer::new(self.wallet(), self.hosts(settings), probes(settings))
     }
 
     pub(crate) fn rotate_keys(&self, only: &[String]) -> Result<Exit, Stop> {

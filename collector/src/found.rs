@@ -46,6 +46,8 @@ pub(crate) enum Found {
         /// The key pair.
         oldest_key: u32,
     },
+    /// The spool there is removed.
+    Gone,
 }
 
 impl fmt::Display for Found {
@@ -69,6 +71,7 @@ impl fmt::Display for Found {
             Self::Whole { oldest_key } => {
                 write!(f, "all is fetched, sealed to key pair {oldest_key} or newer")
             }
+            Self::Gone => f.write_str("the spool there is removed"),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 
 use config::Secret;
 use model::wire::{MAX_FRAME, Request, from_cbor};
-use model::{ClientName, ClientUid, Clock, Outcome, Phase, SpoolId};
+use model::{ClientName, Clock, Outcome, Phase, SpoolId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -76,13 +76,6 @@ pub(crate) enum Task {
     },
     /// Only see which host key the server has.
     HostKey,
-    /// Remove a spool, and the probes with it where no other spool is there.
-    Forget {
-        /// Directories for the probe; whichever holds the spool.
-        remote_dirs: Vec<String>,
-        /// Whose spool.
-        client: ClientUid,
-    },
     /// Run the probe and fetch its records.
     Collect {
         /// Where the probe is.
@@ -91,6 +84,8 @@ pub(crate) enum Task {
         request: Box<Request>,
         /// The client's key pairs, to open its records.
         identities: Vec<PrivateKey>,
+        /// Whether records of key pairs that are not here are given up: set aside, and so acknowledged.
+        discard: bool,
     },
 }
 
@@ -303,7 +298,8 @@ impl Write for Capped<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::wire::Recipient;
+    use model::ClientUid;
+    use model::wire::{Purpose, Recipient};
     use proptest::prelude::*;
 
     fn job(password: &str) -> Job {
@@ -336,8 +332,10 @@ mod tests {
                     fresh: false,
                     processes: Vec::new(),
                     max_bytes: 5,
+                    purpose: Purpose::Collect,
                 }),
                 identities: vec![PrivateKey { key_id: 1, bytes: [0x5a; 32] }],
+                discard: false,
             },
         }
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{Client, Connection, HostKeyPolicy, Mode, Ssh};
 use envelope::Identity;
-use model::wire::{MAX_FETCH, Request};
-use model::{ClientUid, Outcome};
+use model::Outcome;
+use model::wire::{MAX_FETCH, Purpose, Request};
 use storage::ClientRow;
 
 use crate::credential::Wallet;
@@ -23,6 +23,17 @@ pub(crate) struct Preparer {
     hosts: Hosts,
     probes: Probes,
     supervisor: i32,
+}
+
+/// What a visit is to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Errand {
+    /// What the probe is asked for.
+    pub(crate) purpose: Purpose,
+    /// Whether a new record is to be taken, however young the newest is.
+    pub(crate) fresh: bool,
+    /// Whether records of key pairs that are not here are given up.
+    pub(crate) discard: bool,
 }
 
 /// The known_hosts files.
@@ -90,16 +101,17 @@ impl Preparer {
         client: &Client,
         row: &ClientRow,
         identities: &[Identity],
-        fresh: bool,
+        errand: Errand,
     ) -> Result<Route, Outcome> {
         let newest = identities.last().expect("each client of a run has a key pair");
         let request = Request {
             client: row.uid,
             recipient: newest.recipient(),
             stored: row.stored.clone(),
-            fresh,
+            fresh: errand.fresh,
             processes: client.processes.clone(),
             max_bytes: MAX_FETCH,
+            purpose: errand.purpose,
         };
         let private =
             |identity: &Identity| PrivateKey { key_id: identity.key_id(), bytes: *identity.to_bytes() };
@@ -107,13 +119,9 @@ impl Preparer {
             place: place(client, &self.probes),
             request: Box::new(request),
             identities: identities.iter().map(private).collect(),
+            discard: errand.discard,
         };
         self.route(client, task)
-    }
-
-    /// The route of removing the spool of `uid` at `client`.
-    pub(crate) fn forget(&self, client: &Client, uid: ClientUid) -> Result<Route, Outcome> {
-        self.route(client, Task::Forget { remote_dirs: client.remote_dirs.clone(), client: uid })
     }
 
     /// The route of seeing `client`'s host key. That needs no credential of the client's, so its worker gets none; and

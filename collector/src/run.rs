@@ -15,7 +15,7 @@ use crate::budget::Budget;
 use crate::credential::Wallet;
 use crate::finished::{Finished, Incoming};
 use crate::keys::{self, Identities};
-use crate::prepare::{Hosts, Preparer};
+use crate::prepare::{Errand, Hosts, Preparer};
 use crate::probe::Probes;
 use crate::queue::Standing;
 use crate::report::{Line, Report, told};
@@ -157,14 +157,14 @@ fn visit(
     let preparer = Preparer::new(wallet, hosts, probes);
     let prepare = |index: usize| {
         let row = &rows[index];
-        preparer.collect(clients[index], row, &identities[&row.name], fresh)
+        preparer.collect(clients[index], row, &identities[&row.name], Errand { fresh, ..Errand::default() })
     };
     let turns = schedule::turns(rows, random::shuffled(visits.len()));
     supervise(&visits, &turns, settings.concurrency, window, &prepare, ledger)
 }
 
 /// Attempts on their way into the storage, and the report over those that are there.
-struct Batches<'a> {
+pub(crate) struct Batches<'a> {
     rows: &'a [ClientRow],
     store: &'a mut dyn ReportStore,
     begun: Instant,
@@ -175,11 +175,12 @@ struct Batches<'a> {
     oldest: Instant,
     /// The newest event time of each client that this run stored.
     newest: HashMap<ClientName, Timestamp>,
-    report: Report,
+    pub(crate) report: Report,
 }
 
 impl<'a> Batches<'a> {
-    fn new(rows: &'a [ClientRow], store: &'a mut dyn ReportStore, begun: Instant) -> Self {
+    /// Nothing waits yet; `rows` are those of the visits, in their order.
+    pub(crate) fn new(rows: &'a [ClientRow], store: &'a mut dyn ReportStore, begun: Instant) -> Self {
         let report = Report::default();
         Self {
             rows,
@@ -194,7 +195,8 @@ impl<'a> Batches<'a> {
         }
     }
 
-    fn flush(&mut self) -> Result<(), StoreError> {
+    /// Stores what waits.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
         let (mut lines, attempts): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting).into_iter().unzip();
         self.bytes = 0;
         if attempts.is_empty() {

@@ -17,10 +17,12 @@ pub(crate) enum Event {
     Hello(Hello),
     /// One envelope's bytes.
     Envelope(Vec<u8>),
-    /// The stream is whole; whether more is spooled.
+    /// The stream is whole.
     End {
-        /// More than one run takes.
+        /// More is spooled than one run takes.
         more: bool,
+        /// Whether the spool is removed, as [`End::left`] says.
+        left: Option<bool>,
     },
 }
 
@@ -171,7 +173,7 @@ impl Stream {
             return Err(malformed("the digest over all frames is another"));
         }
         self.place = Place::Over;
-        Ok(Event::End { more: end.more })
+        Ok(Event::End { more: end.more, left: end.left })
     }
 }
 
@@ -227,7 +229,8 @@ mod tests {
             frames.extend(Frame { kind: Kind::Envelope, payload: payload.clone() }.to_bytes());
         }
         let digest = ring::digest::digest(&SHA256, &frames).as_ref().try_into().unwrap();
-        let end = Frame::of(Kind::End, &End { sent: envelopes.len() as u64, digest, more }).to_bytes();
+        let end =
+            Frame::of(Kind::End, &End { sent: envelopes.len() as u64, digest, more, left: None }).to_bytes();
         [noise, MAGIC, &frames, &end].concat()
     }
 
@@ -259,7 +262,7 @@ mod tests {
             let (events, stream) = read(&pieces);
             let mut expected = vec![Event::Hello(hello())];
             expected.extend(envelopes.into_iter().map(Event::Envelope));
-            expected.push(Event::End { more });
+            expected.push(Event::End { more, left: None });
             prop_assert_eq!(events, Ok(expected));
             prop_assert!(stream.is_over());
         }

@@ -24,7 +24,6 @@ what fleet-collector runs, and a client's own cron may:
   local-probe sample DIR CLIENT      one more record into the spool DIR/CLIENT
   DIR/CLIENT/sample                  the same, by the link that lies there
   local-probe install DIR SHA256     after an upload into DIR
-  local-probe forget DIR CLIENT      remove the spool DIR/CLIENT, and DIR itself where no other is there
 
 Exit status: 0 ok, 1 something failed, 2 wrong usage, 74 the spool failed, 75 the spool is in use.
 ";
@@ -62,13 +61,6 @@ pub enum Command {
         /// Whose spool.
         client: ClientUid,
     },
-    /// Remove a spool.
-    Forget {
-        /// The remote-dir.
-        home: PathBuf,
-        /// Whose spool.
-        client: ClientUid,
-    },
     /// Take the place of an uploaded probe.
     Install {
         /// The remote-dir.
@@ -90,7 +82,6 @@ pub fn parse(program: &Path, arguments: &[OsString]) -> Result<Command, String> 
         ["serve", _] => Ok(Command::Serve { home: path(1) }),
         ["forced", _] => Ok(Command::Forced { home: path(1) }),
         ["sample", _, client] => Ok(Command::Sample { home: path(1), client: uid(client)? }),
-        ["forget", _, client] => Ok(Command::Forget { home: path(1), client: uid(client)? }),
         ["install", _, digest] => Ok(Command::Install { home: path(1), digest: sha256(digest)? }),
         [_, ..] if words.iter().any(|word| matches!(*word, "--print" | "--json")) => show(arguments, &words),
         [word, ..] => Err(not_understood(word)),

@@ -14,9 +14,9 @@ use rustix::fs::FlockOperation;
 use crate::arguments::{Command, HELP, parse};
 use crate::machine::Machine;
 use crate::sample::{self, Taken};
-use crate::serve::{Served, serve};
+use crate::serve::{RemoteDir, Served, serve};
 use crate::spool::{Directory, Limits, Spool};
-use crate::{forced, forget, install, report, show};
+use crate::{forced, install, report, show};
 
 /// How long a request may let us wait.
 const REQUEST: i64 = 30;
@@ -33,10 +33,11 @@ pub fn run() -> Exit {
         Ok(Command::Help) => print(HELP),
         Ok(Command::Version) => print(concat!("local-probe ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Show { root, json, processes }) => show_machine(&root, json, &processes),
-        Ok(Command::Serve { home }) => run_serve(&home, Limits::default()),
+        Ok(Command::Serve { home }) => {
+            run_serve(&RemoteDir { path: &home, limits: Limits::default(), shipped: true })
+        }
         Ok(Command::Forced { home }) => run_forced(&home),
         Ok(Command::Sample { home, client }) => run_sample(&home, client),
-        Ok(Command::Forget { home, client }) => run_forget(&home, client),
         Ok(Command::Install { home, digest }) => run_install(&home, &program, &digest),
         Err(error) => {
             complain(&format!("{error}\n\n{HELP}"));
@@ -67,7 +68,7 @@ fn show_machine(root: &Path, json: bool, processes: &[String]) -> Exit {
     print(&if json { show::json(&outcome) } else { show::table(&outcome) })
 }
 
-fn run_serve(home: &Path, limits: Limits) -> Exit {
+fn run_serve(home: &RemoteDir<'_>) -> Exit {
     let (mut input, mut output) = match (PatientInput::new(), unbuffered_output()) {
         (Ok(input), Ok(output)) => (input, output),
         (Err(error), _) | (_, Err(error)) => {
@@ -76,7 +77,7 @@ fn run_serve(home: &Path, limits: Limits) -> Exit {
         }
     };
     let machine = Machine::this(Path::new("/"));
-    let served = serve(&machine, home, limits, &mut input, &mut output, watch);
+    let served = serve(&machine, home, &mut input, &mut output, watch);
     drop(output);
     give_up_streams();
     match served {
@@ -87,7 +88,7 @@ fn run_serve(home: &Path, limits: Limits) -> Exit {
 
 fn run_forced(home: &Path) -> Exit {
     match forced::check(std::env::var_os("SSH_ORIGINAL_COMMAND").as_deref()) {
-        Ok(()) => run_serve(home, forced::limits()),
+        Ok(()) => run_serve(&RemoteDir { path: home, limits: forced::limits(), shipped: false }),
         Err(refusal) => {
             // To stdout: that is what the collector hears.
             print(&format!("{refusal}\n"));
@@ -137,16 +138,6 @@ fn run_install(home: &Path, program: &Path, digest: &[u8; 32]) -> Exit {
         Err(error) => {
             complain(&error);
             Exit::Storage
-        }
-    }
-}
-
-fn run_forget(home: &Path, client: model::ClientUid) -> Exit {
-    match forget::forget(home, client, Limits::default()) {
-        Ok(()) => Exit::Ok,
-        Err(fault) => {
-            complain(&fault.detail);
-            if fault.kind == FaultKind::Locked { Exit::Busy } else { Exit::Storage }
         }
     }
 }

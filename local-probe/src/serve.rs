@@ -4,9 +4,12 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use model::wire::{End, Fault, Frame, Hello, Kind, MAGIC, MAX_FETCH, MAX_PROCESSES, Request, from_cbor};
+use model::wire::{
+    End, Fault, Frame, Hello, Kind, MAGIC, MAX_FETCH, MAX_PROCESSES, Purpose, Request, from_cbor,
+};
 use sha2::{Digest as _, Sha256};
 
+use crate::leave::leave;
 use crate::machine::Machine;
 use crate::sample;
 use crate::spool::{Agreement, Directory, Limits, Spool, other};
@@ -22,11 +25,21 @@ pub enum Served {
     Cut(io::Error),
 }
 
+/// Where spools lie.
+#[derive(Debug, Clone, Copy)]
+pub struct RemoteDir<'a> {
+    /// The directory.
+    pub path: &'a Path,
+    /// How full it may become.
+    pub limits: Limits,
+    /// Whether the collector sends its probe there; an installed one is not its to remove.
+    pub shipped: bool,
+}
+
 /// Serves one request. `locked` gets a handle by which another thread may give the spool's lock up.
 pub fn serve(
     machine: &Machine,
-    home: &Path,
-    limits: Limits,
+    home: &RemoteDir<'_>,
     input: &mut impl Read,
     output: &mut impl Write,
     locked: impl FnOnce(OwnedFd),
@@ -35,7 +48,7 @@ pub fn serve(
         return Served::Cut(error);
     }
     let mut stream = Stream { output, digest: Sha256::new(), sent: 0 };
-    match answer(machine, home, limits, input, &mut stream, locked) {
+    match answer(machine, home, input, &mut stream, locked) {
         Ok(()) => Served::Whole,
         Err(Broken::Output(error)) => Served::Cut(error),
         Err(Broken::Fault(fault)) => match stream.send(&Frame::of(Kind::Fault, &fault)) {
@@ -64,27 +77,36 @@ impl From<Fault> for Broken {
 
 fn answer(
     machine: &Machine,
-    home: &Path,
-    limits: Limits,
+    remote_dir: &RemoteDir<'_>,
     input: &mut impl Read,
     stream: &mut Stream<impl Write>,
     locked: impl FnOnce(OwnedFd),
 ) -> Result<(), Broken> {
     let request = read_request(input).map_err(other)?;
-    let home = Directory::open(home)?;
-    let mut spool = Spool::open(&home, request.client, limits)?;
+    let home = Directory::open(remote_dir.path)?;
+    let mut spool = Spool::open(&home, request.client, remote_dir.limits)?;
     locked(spool.lock_handle()?);
     // Whatever hinders a new record, what is there already is streamed first.
-    let prepared = prepare(&mut spool, machine, &request);
-    sample::link(&spool, &home);
+    let prepared = match request.purpose {
+        Purpose::Collect => {
+            let prepared = prepare(&mut spool, machine, &request);
+            sample::link(&spool, &home);
+            prepared.map(|()| None)
+        }
+        Purpose::Leave => settle(&mut spool, machine, &request).map(Some),
+        Purpose::Abandon => Ok(Some(true)),
+    };
     let clock = machine.clock();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let directory = absolute(home.shown());
     let hello = Hello { version, directory, clock, spool: spool.id(), spooled: spool.whole() };
     stream.send(&Frame::of(Kind::Hello, &hello))?;
+    if prepared == Ok(Some(true)) {
+        leave(&home, spool, remote_dir.shipped)?;
+        return Ok(stream.end(false, Some(true))?);
+    }
     let more = stream.records(&spool, request.max_bytes.min(MAX_FETCH))?;
-    prepared?;
-    Ok(stream.end(more)?)
+    Ok(stream.end(more, prepared?)?)
 }
 
 /// The directory without links, as a person finds it; empty where the system does not tell.
@@ -93,12 +115,21 @@ fn absolute(directory: &str) -> String {
     model::text::escape(&path.to_string_lossy())
 }
 
+/// What is stored goes, and what was refused becomes a record; whether nothing is left then that is not stored.
+fn settle(spool: &mut Spool, machine: &Machine, request: &Request) -> Result<bool, Fault> {
+    let agreement = agree(spool, request)?;
+    spool.remove_stored(agreement)?;
+    let settled = spool.settle_gap(&request.recipient, &machine.clock())?;
+    Ok(settled && !spool.owes(agreement))
+}
+
+fn agree(spool: &mut Spool, request: &Request) -> Result<Agreement, Fault> {
+    request.stored.as_ref().map_or(Ok(Agreement::Through(0)), |stored| spool.agree(stored))
+}
+
 /// Room first, then the new record, then what the new record makes superfluous.
 fn prepare(spool: &mut Spool, machine: &Machine, request: &Request) -> Result<(), Fault> {
-    let agreement = match &request.stored {
-        Some(stored) => spool.agree(stored)?,
-        None => Agreement::Through(0),
-    };
+    let agreement = agree(spool, request)?;
     spool.remove_stored(agreement)?;
     spool.keep_recipient(&request.recipient)?;
     sample::keep_names(spool, &request.processes)?;
@@ -167,8 +198,8 @@ impl<W: Write> Stream<'_, W> {
         Ok(false)
     }
 
-    fn end(&mut self, more: bool) -> io::Result<()> {
-        let end = End { sent: self.sent, digest: self.digest.clone().finalize().into(), more };
+    fn end(&mut self, more: bool, left: Option<bool>) -> io::Result<()> {
+        let end = End { sent: self.sent, digest: self.digest.clone().finalize().into(), more, left };
         self.output.write_all(&Frame::of(Kind::End, &end).to_bytes())?;
         self.output.flush()
     }

@@ -35,13 +35,18 @@ fn request(identity: &Identity, stored: Option<StoredThrough>, max_bytes: u64) -
         fresh: true,
         processes: Vec::new(),
         max_bytes,
+        purpose: Purpose::Collect,
     }
+}
+
+fn shipped(path: &Path, limits: Limits) -> RemoteDir<'_> {
+    RemoteDir { path, limits, shipped: true }
 }
 
 fn fetch(machine: &Machine, home: &Path, limits: Limits, request: &Request) -> Fetched {
     let input = Frame::of(Kind::Request, request).to_bytes();
     let mut output = Vec::new();
-    let served = serve(machine, home, limits, &mut &input[..], &mut output, |_| ());
+    let served = serve(machine, &shipped(home, limits), &mut &input[..], &mut output, |_| ());
     assert!(!matches!(served, Served::Cut(_)));
     let mut rest = output.strip_prefix(MAGIC).expect("the magic comes first").to_vec();
     let (mut fetched, mut hash) = (Fetched::default(), Sha256::new());
@@ -90,6 +95,44 @@ fn the_acknowledgement_travels_with_the_next_request() {
     let second = fetch(&machine, home.path(), LIMITS, &request(&identity, stored.clone(), MAX_FETCH));
     assert_eq!(second.envelopes.len(), 1, "only the new one");
     assert!(!second.end.unwrap().more);
+}
+
+#[test]
+fn a_spool_is_left_once_all_of_it_is_stored() {
+    let (home, root, identity) = (home(), tempfile::tempdir().unwrap(), Identity::generate(1));
+    let machine = machine(root.path(), "one");
+    let leave = |stored, purpose, max_bytes| {
+        let request = Request { purpose, ..request(&identity, stored, max_bytes) };
+        fetch(&machine, home.path(), LIMITS, &request)
+    };
+    let left = |fetched: &Fetched| fetched.end.as_ref().and_then(|end| end.left);
+    for _ in 0..3 {
+        fetch(&machine, home.path(), LIMITS, &request(&identity, None, MAX_FETCH));
+    }
+    // A small stream each: what it brought, the next acknowledges.
+    let mut stored = None;
+    for round in 1..=3 {
+        let visit = leave(stored, Purpose::Leave, 1);
+        assert_eq!((visit.envelopes.len(), left(&visit)), (1, Some(false)), "{round}");
+        stored = last_of(&visit);
+    }
+    // The client's own cron comes in between.
+    let refused = Limits { records: 1, ..LIMITS };
+    let mut spool = crate::spool::tests::open(home.path(), refused).unwrap();
+    spool.refuse(model::Timestamp(7)).unwrap();
+    drop(spool);
+    let gap = leave(stored, Purpose::Leave, MAX_FETCH);
+    assert_eq!((gap.envelopes.len(), left(&gap)), (2, Some(false)), "what was refused is told, too");
+    let gone = leave(last_of(&gap), Purpose::Leave, MAX_FETCH);
+    assert_eq!((gone.envelopes.len(), left(&gone)), (0, Some(true)));
+    assert!(!home.path().exists(), "the last spool takes the directory along");
+
+    assert_eq!(left(&leave(None, Purpose::Leave, MAX_FETCH)), Some(true), "a spool that is not there");
+    let usual = fetch(&machine, home.path(), LIMITS, &request(&identity, None, MAX_FETCH));
+    assert_eq!(left(&usual), None);
+    let abandoned = leave(None, Purpose::Abandon, MAX_FETCH);
+    assert_eq!((abandoned.envelopes.len(), left(&abandoned)), (0, Some(true)));
+    assert!(!home.path().exists());
 }
 
 #[test]
@@ -149,7 +192,7 @@ fn what_is_no_request_is_a_fault() {
     let huge = [1, 0xff, 0xff, 0xff, 0xff];
     for input in [&b""[..], b"\x01\x00\x00", &other, &huge, &[1, 0, 0, 0, 1, 0x80]] {
         let mut output = Vec::new();
-        let served = serve(&machine, home.path(), LIMITS, &mut &input[..], &mut output, |_| ());
+        let served = serve(&machine, &shipped(home.path(), LIMITS), &mut &input[..], &mut output, |_| ());
         assert!(matches!(served, Served::Faulty(_)), "{input:?}");
     }
 }
@@ -170,7 +213,8 @@ fn a_collector_that_goes_away_is_no_panic() {
     let machine = machine(root.path(), "one");
     let input = Frame::of(Kind::Request, &request(&identity, None, MAX_FETCH)).to_bytes();
     for writes in 0..3 {
-        let served = serve(&machine, home.path(), LIMITS, &mut &input[..], &mut Gone(writes), |_| ());
+        let served =
+            serve(&machine, &shipped(home.path(), LIMITS), &mut &input[..], &mut Gone(writes), |_| ());
         assert!(matches!(served, Served::Cut(_)));
     }
     let all = fetch(&machine, home.path(), LIMITS, &request(&identity, None, MAX_FETCH));

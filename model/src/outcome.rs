@@ -379,7 +379,7 @@ impl Outcome {
                 "the client or its probe is broken or hostile: remove its fleet-health directory, else take it out"
             }
             Self::Undecryptable { .. } => {
-                "restore the database or master key that these records were sealed for"
+                "restore the database or master key that these records were sealed for, else: fleet-collector discard NAME"
             }
             Self::Quarantined { .. } => "look at the quarantine: fleet-alerter status",
             Self::NotReached => "give the run more time (collector-every) or more concurrency",

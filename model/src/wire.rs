@@ -58,6 +58,31 @@ pub struct Request {
     pub processes: Vec<String>,
     /// Envelope bytes after which the stream ends early, with [`End::more`].
     pub max_bytes: u64,
+    /// What the visit is for.
+    #[serde(default, skip_serializing_if = "Purpose::is_collect")]
+    pub purpose: Purpose,
+}
+
+/// What a visit is for. A probe that knows only the first answers every visit as one, and [`End::left`] tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// To take a new record and fetch what is spooled.
+    #[default]
+    Collect,
+    /// To fetch what is spooled and not stored; or, where there is no such record, to remove the spool. Nothing new is
+    /// taken.
+    Leave,
+    /// To remove the spool, whatever it holds.
+    Abandon,
+}
+
+impl Purpose {
+    /// Whether it is the usual one.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_collect(&self) -> bool {
+        *self == Self::Collect
+    }
 }
 
 /// The public half of a client's key pair.
@@ -106,6 +131,9 @@ pub struct End {
     pub digest: [u8; 32],
     /// Whether more is spooled than one run takes.
     pub more: bool,
+    /// Whether the spool is removed now; only where that was the visit's purpose, and the probe knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<bool>,
 }
 
 /// Why the probe gave up.
@@ -281,6 +309,7 @@ mod tests {
             fresh: true,
             processes: Vec::new(),
             max_bytes: 5,
+            purpose: Purpose::Collect,
         };
         assert_eq!(from_cbor::<Request>(&to_cbor(&later)), Ok(expected));
     }

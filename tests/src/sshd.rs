@@ -98,6 +98,15 @@ impl Sshd {
         std::fs::write(path, keys).expect("a file of ours");
     }
 
+    /// Has its login key run `command` from now on, whatever it asks for; no quoting is needed in it.
+    pub fn force_command(&self, command: &str) {
+        let public = std::fs::read_to_string(self.directory.path().join("login.pub")).expect("made");
+        let script = self.directory.path().join("forced");
+        std::fs::write(&script, format!("{command}\n")).expect("a file of ours");
+        let line = format!("command=\"/bin/sh {}\" {public}", script.display());
+        std::fs::write(self.directory.path().join("authorized_keys"), line).expect("a file of ours");
+    }
+
     /// A public host key: `ssh-ed25519 AAAA...`.
     pub fn host_key(&self, kind: &str) -> String {
         let line =

@@ -19,6 +19,8 @@ pub(super) struct Records {
     begun: bool,
     /// The lowest key pair that a record of this stream is sealed to.
     oldest_key: Option<u32>,
+    /// Whether records of key pairs that are not here are given up.
+    discard: bool,
     quarantined: u32,
     first_fault: String,
 }
@@ -33,7 +35,7 @@ enum Opened {
 }
 
 impl Records {
-    pub(super) fn new(request: &Request, keys: &[PrivateKey]) -> Self {
+    pub(super) fn new(request: &Request, keys: &[PrivateKey], discard: bool) -> Self {
         Self {
             client: request.client,
             identities: keys
@@ -43,19 +45,28 @@ impl Records {
             newest: request.stored.as_ref().map(|stored| stored.sequence),
             begun: false,
             oldest_key: None,
+            discard,
             quarantined: 0,
             first_fault: String::new(),
         }
     }
 
     /// Opens one: what is to be passed up of it, and the frame's tail. An unknown key or a sequence that goes back ends
-    /// the stream: what came before it is stored, what comes after is not acknowledged.
+    /// the stream: what came before it is stored, what comes after is not acknowledged. Where unknown keys are given up,
+    /// their records are set aside as they are.
     pub(super) fn open(&mut self, envelope: &[u8]) -> Result<(Up, Vec<u8>), Outcome> {
         let digest = envelope::digest(envelope);
         if let Ok((header, _)) = envelope::split(envelope) {
             self.oldest_key = Some(self.oldest_key.map_or(header.key_id, |oldest| oldest.min(header.key_id)));
         }
-        match open(&self.identities, self.client, envelope)? {
+        let opened = match open(&self.identities, self.client, envelope) {
+            Err(Outcome::Undecryptable { detail }) if self.discard => {
+                let claimed = envelope::split(envelope).ok().map(|(header, _)| header.sequence);
+                Opened::Bad(claimed, format!("given up: {detail}"))
+            }
+            opened => opened?,
+        };
+        match opened {
             Opened::Good(sequence, record) => {
                 self.follow(sequence)?;
                 Ok((Up::Record { sequence, digest }, record))
@@ -144,7 +155,7 @@ fn unknown_key(client: ClientUid, envelope: &[u8], key: u32) -> Result<Opened, O
 mod tests {
     use super::*;
     use envelope::seal;
-    use model::wire::{MAX_FETCH, Recipient};
+    use model::wire::{MAX_FETCH, Purpose, Recipient};
     use model::{Body, Clock, Report, SpoolId, Timestamp};
 
     const OURS: ClientUid = ClientUid([1; 16]);
@@ -162,8 +173,9 @@ mod tests {
             fresh: false,
             processes: Vec::new(),
             max_bytes: MAX_FETCH,
+            purpose: Purpose::Collect,
         };
-        Records::new(&request, &[PrivateKey { key_id: 1, bytes: [7; 32] }])
+        Records::new(&request, &[PrivateKey { key_id: 1, bytes: [7; 32] }], false)
     }
 
     fn record() -> Vec<u8> {

@@ -1,7 +1,6 @@
 //! The two commands that are run at a client. Pure text: `remote-dir` holds letters, digits and `._/~+-` only (config
 //! checks it), so that the single quotes mean the same to sh, bash, dash, ksh, zsh, csh, fish and busybox.
 
-use model::ClientUid;
 use model::wire::MISSING;
 
 use crate::probe::Probes;
@@ -11,21 +10,6 @@ pub(super) const BEGUN: &str = "fleet-health:begun";
 
 /// What the probe's `install` prints when all went well.
 pub(super) const INSTALLED: &str = "fleet-health:installed";
-
-/// What is printed when a spool is gone.
-pub(super) const FORGOTTEN: &str = "fleet-health:forgotten";
-
-/// Has the newest probe of each directory that holds the spool of `client` remove it.
-pub(super) fn forget(directories: &[String], client: ClientUid) -> String {
-    let list = directories.iter().map(|directory| path(directory)).collect::<Vec<_>>().join(" ");
-    format!(
-        "/bin/sh -c 'exec 2>&1; for d in {list}; do \
-         if [ -d $d/{client} ] && [ -O $d ] && [ ! -L $d ]; then \
-         p=`ls -t $d | grep ^probe- | head -n 1`; \
-         [ -n \"$p\" ] && [ -O $d/$p ] && [ ! -L $d/$p ] && $d/$p forget $d {client} || exit 1; fi; done; \
-         echo {FORGOTTEN}'"
-    )
-}
 
 /// Runs the probe of the client's machine from the first directory that has it, else says that it is missing. A directory
 /// or probe of another user, or a link, counts for nothing: everybody knows the probe's name, and may have put a program

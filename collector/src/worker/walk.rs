@@ -2,8 +2,8 @@
 //! missing), open what it streams, pass it up.
 
 use model::text::escape;
-use model::wire::{Frame, Kind, MAX_NOISE, Request, SERVE_INSTALLED};
-use model::{ClientUid, Outcome, Phase};
+use model::wire::{Frame, Kind, MAX_NOISE, Purpose, Request, SERVE_INSTALLED};
+use model::{Outcome, Phase};
 
 use super::records::Records;
 use super::ssh::{Server, Verified};
@@ -28,20 +28,12 @@ pub(super) fn walk(job: &Job, link: &mut Link) -> (Outcome, Option<Box<dyn Trans
                 Err(outcome) => (outcome, None),
             }
         }
-        Task::Forget { remote_dirs, client } => {
+        Task::Collect { place, request, identities, discard } => {
             let mut transport = match connect(job, link) {
                 Ok(transport) => transport,
                 Err(outcome) => return (outcome, None),
             };
-            let outcome = forget(remote_dirs, *client, &mut *transport, link);
-            (outcome.err().unwrap_or(Outcome::Collected), Some(transport))
-        }
-        Task::Collect { place, request, identities } => {
-            let mut transport = match connect(job, link) {
-                Ok(transport) => transport,
-                Err(outcome) => return (outcome, None),
-            };
-            let visit = Visit { request, identities };
+            let visit = Visit { request, identities, discard: *discard };
             let outcome = visit.collect(place, &mut *transport, link);
             (outcome.unwrap_or_else(|outcome| outcome), Some(transport))
         }
@@ -82,24 +74,10 @@ fn once_more<T>(link: &mut Link, mut act: impl FnMut(&mut Link) -> Result<T, Out
     }
 }
 
-/// Has whichever probe is there remove the spool.
-fn forget(
-    remote_dirs: &[String],
-    client: ClientUid,
-    transport: &mut dyn Transport,
-    link: &mut Link,
-) -> Result<(), Outcome> {
-    link.enter(Phase::Exec);
-    let said = answer(&script::forget(remote_dirs, client), &[], transport)?;
-    if said.lines().any(|line| line.trim_end().ends_with(script::FORGOTTEN)) {
-        return Ok(());
-    }
-    Err(Outcome::ProbeFailed { detail: format!("the spool is not removed: {}", escape(&said)) })
-}
-
 struct Visit<'a> {
     request: &'a Request,
     identities: &'a [PrivateKey],
+    discard: bool,
 }
 
 /// How a run of the probe ended that found the probe.
@@ -171,7 +149,7 @@ impl Visit<'_> {
     ) -> Result<Served, Outcome> {
         link.enter(Phase::Exec);
         let mut stream = Stream::new();
-        let mut records = Records::new(self.request, self.identities);
+        let mut records = Records::new(self.request, self.identities, self.discard);
         let mut missing = None;
         let request = Frame::of(Kind::Request, self.request).to_bytes();
         transport.exec(command, &request, &mut |piece| {
@@ -190,14 +168,7 @@ impl Visit<'_> {
                         let (up, tail) = records.open(&envelope)?;
                         link.send(&up, &tail);
                     }
-                    Event::End { more: true } => {
-                        link.note("more is spooled than one run fetches; the next goes on");
-                    }
-                    Event::End { more: false } => {
-                        if let Some(oldest_key) = records.oldest_key() {
-                            link.found(Found::Whole { oldest_key });
-                        }
-                    }
+                    Event::End { more, left } => self.end(more, left, &records, link)?,
                 }
             }
             Ok(stream.is_over())
@@ -213,6 +184,26 @@ impl Visit<'_> {
             Cut::Silent(said) => Ok(Served::Broken(said)),
             Cut::Within(outcome) => Err(outcome),
         }
+    }
+}
+
+impl Visit<'_> {
+    /// What the end of a stream says.
+    fn end(&self, more: bool, left: Option<bool>, records: &Records, link: &mut Link) -> Result<(), Outcome> {
+        match (self.request.purpose, left) {
+            (Purpose::Leave | Purpose::Abandon, None) => {
+                let detail = "it is too old to remove its spool, which is still there".to_owned();
+                return Err(Outcome::NotInstalled { detail });
+            }
+            (Purpose::Leave | Purpose::Abandon, Some(true)) => link.found(Found::Gone),
+            (Purpose::Leave | Purpose::Abandon, Some(false)) | (Purpose::Collect, _) => {}
+        }
+        if more {
+            link.note("more is spooled than one run fetches; the next goes on");
+        } else if let Some(oldest_key) = records.oldest_key() {
+            link.found(Found::Whole { oldest_key });
+        }
+        Ok(())
     }
 }
 

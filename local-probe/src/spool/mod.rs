@@ -98,6 +98,11 @@ impl Spool {
         self.id
     }
 
+    /// Whose it is.
+    pub(crate) fn client(&self) -> ClientUid {
+        self.client
+    }
+
     /// Where the probe's other state lies.
     pub fn directory(&self) -> &Directory {
         &self.directory

@@ -41,6 +41,15 @@ impl Spool {
         Ok(self.envelope(&self.entries[at])?.map(|bytes| envelope::digest(&bytes)))
     }
 
+    /// Whether a record that can be streamed is not stored yet.
+    pub(crate) fn owes(&self, agreement: Agreement) -> bool {
+        let through = match agreement {
+            Agreement::Through(through) => through,
+            Agreement::InDoubt => 0,
+        };
+        self.entries.iter().any(|entry| entry.whole && entry.sequence > through)
+    }
+
     /// Removes what is stored, but never the newest record. A loss of power may bring files back; they are sent again.
     pub fn remove_stored(&mut self, agreement: Agreement) -> Result<(), Fault> {
         let Agreement::Through(through) = agreement else { return Ok(()) };
