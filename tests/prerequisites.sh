@@ -107,7 +107,7 @@ foreign_packages() {
 
 # sshd, ssh-agent, an SMTP server, certificates for it, and what runs programs of other machines.
 need_for_testing() {
-    packages=$(missing_packages xmllint:libxml2-utils ssh-agent:openssh-client ssh-keygen:openssh-client openssl:openssl)
+    packages=$(missing_packages xmllint:libxml2-utils script:bsdutils ssh-agent:openssh-client ssh-keygen:openssh-client openssl:openssl)
     [ -x /usr/sbin/sshd ] || packages="$packages openssh-server"
     have_aiosmtpd || packages="$packages python3 python3-aiosmtpd"
     # The login shells that only root can give to throwaway users, and a clock for each program.

@@ -59,7 +59,7 @@ fn a_spool_too_long_for_one_visit_is_fetched_whole_and_then_removed() {
     assert!(fill(&spool, 60) > MAX_FETCH, "it has to take more than one visit");
 
     let removed = site.collector(&["remove", "web"]).expect(0).stdout;
-    assert!(removed.contains("60 new records of it are stored"), "{removed}");
+    assert!(removed.contains("60 new records fetched before"), "{removed}");
     assert!(removed.contains("config.xml:"), "{removed}");
     assert!(!site.remote_dir("web").exists(), "the directory is left");
     assert_eq!(reports(&site), 61, "all that was there, and none taken for it");

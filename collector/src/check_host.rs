@@ -15,7 +15,7 @@ use crate::finished::{Finished, Step};
 use crate::found::Found;
 use crate::prepare::{Errand, Preparer};
 use crate::queue::Standing;
-use crate::report::{remedy, told};
+use crate::report::{counted, remedy, told};
 use crate::supervisor::{Visit, supervise};
 use crate::trust::All;
 use crate::{random, route};
@@ -213,7 +213,10 @@ fn passed(finished: &Finished) -> Vec<Stage> {
             Found::Addresses(_) => vec![timed("dns", Phase::Dns, found.to_string())],
             Found::Connected(address) => vec![timed("connect", Phase::Connect, address.to_string())],
             Found::Proxied => vec![timed("connect", Phase::Connect, found.to_string())],
-            Found::HostKey { .. } => vec![timed("host key", Phase::Handshake, found.to_string())],
+            Found::HostKey { shown, source } => {
+                let (shown, source) = (model::text::escape(shown), model::text::escape(source));
+                vec![timed("host key", Phase::Handshake, format!("{shown}, known from {source}"))]
+            }
             Found::Login { by } => vec![timed("login", Phase::Auth, model::text::escape(by))],
             Found::Probe { version, directory, .. } => {
                 let how = if sent { "the probe was sent there" } else { "the probe is there" };
@@ -256,7 +259,7 @@ fn hops(finished: &Finished) -> Vec<Stage> {
 
 fn opened(finished: &Finished) -> String {
     let good = finished.records.iter().filter(|record| record.quarantined.is_none()).count();
-    format!("{good} records opened; they stay in the spool, nothing is stored")
+    format!("{} opened; what is spooled stays, nothing is stored", counted(good as u64, "record"))
 }
 
 fn platform(finished: &Finished) -> String {
@@ -264,14 +267,15 @@ fn platform(finished: &Finished) -> String {
     match newest.and_then(|record| Record::decode(&record.bytes).ok()).map(|record| record.body) {
         Some(Body::Report(report)) => {
             let host = report.host;
-            let text = format!(" on {}, kernel {}, {}", host.os, host.kernel, host.arch);
-            model::text::escape(&text)
+            let text = format!("{}, kernel {}, {}", host.os, host.kernel, host.arch);
+            format!(" on {}", model::text::escape(&text))
         }
         _ => String::new(),
     }
 }
 
-fn clock(finished: &Finished) -> String {
+/// How far the client's clock is off; empty where it did not say.
+pub(crate) fn clock(finished: &Finished) -> String {
     let Some(hello) = &finished.hello else { return String::new() };
     let offset = hello.clock.wall.millis().saturating_sub(hello.receipt.millis());
     let side = if offset < 0 { "behind" } else { "ahead of" };
@@ -338,6 +342,8 @@ fn seconds(took: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finished::Hello;
+    use model::{Clock, SpoolId, Timestamp};
 
     fn finished(outcome: Outcome, steps: Vec<(u64, Step)>) -> Finished {
         let steps = steps.into_iter().map(|(after, step)| (Duration::from_millis(after), step)).collect();
@@ -374,6 +380,18 @@ mod tests {
         );
         let stages = stages(&"web1".parse().unwrap(), &finished);
         assert!(!stages[3].remedy.is_empty() && stages[3].detail.contains("tried password"));
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_told_by_how_much() {
+        let said = |wall: i64| {
+            let theirs = Clock { wall: Timestamp(wall), boottime_ms: 0, boot_id: String::new() };
+            let hello = Hello { clock: theirs, spool: SpoolId([0; 16]), receipt: Timestamp(1_000_000) };
+            clock(&Finished { hello: Some(hello), ..Finished::nothing(0) })
+        };
+        assert_eq!(said(1_090_040), "90.0 s ahead of ours; alerts go by ours");
+        assert_eq!(said(996_500), "3.5 s behind ours; alerts go by ours");
+        assert_eq!(clock(&Finished::nothing(0)), "");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -97,9 +98,10 @@ enum Command {
         /// The ssh_config [default: the user's and the system's]
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
-        /// Write a file of its own to be included by config.xml; it must not be there yet
-        #[arg(long, value_name = "FILE")]
-        write: Option<PathBuf>,
+        /// Write them to a file, which must not be there yet: config.xml, or with =FILE one to be included by it
+        #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "",
+              value_parser = |text: &str| Ok::<_, Infallible>(Target::of(text)))]
+        write: Option<Target>,
     },
     /// Give a client another name: history, keys, spool and alerts stay its own
     Rename {
@@ -150,6 +152,21 @@ enum Command {
     },
 }
 
+/// Where imported clients are written to.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// config.xml itself
+    Config,
+    /// A file to be included by it.
+    File(PathBuf),
+}
+
+impl Target {
+    fn of(text: &str) -> Self {
+        if text.is_empty() { Self::Config } else { Self::File(text.into()) }
+    }
+}
+
 impl Cli {
     /// What to log where `RUST_LOG` says nothing.
     pub fn log_filter(&self) -> &'static str {
@@ -185,7 +202,7 @@ impl Cli {
             Command::Recipe { name } => context.recipe(name),
             Command::CheckHost { only, json, .. } => context.check_host(&only, json),
             Command::ImportSshConfig { hosts, all, file, write } => {
-                context.import(&hosts, all, file.as_deref(), write.as_deref())
+                context.import(&hosts, all, file.as_deref(), write.as_ref())
             }
             Command::Rename { old, new } => context.clients(|clients, _| clients.rename(&old, &new)),
             Command::Remove { name, purge, unreachable } => context.remove(&name, purge, unreachable),

@@ -14,7 +14,7 @@ use crate::finished::{Finished, Step};
 use crate::found::Found;
 use crate::prepare::{Errand, Preparer};
 use crate::queue::Standing;
-use crate::report::{Line, told};
+use crate::report::{Line, counted, told};
 use crate::run::{Batches, Failure, master_key};
 use crate::supervisor::{Ledger, Visit, supervise};
 use crate::{keys, random, route};
@@ -125,7 +125,10 @@ impl<'a> Clients<'a> {
             }
             (Some(preparer), Some(client)) => {
                 let fetched = self.leave(client, Purpose::Leave, preparer)?;
-                format!("its spool at the client is removed, {fetched} new records of it are stored")
+                format!(
+                    "its spool at the client is removed, {} fetched before",
+                    counted(fetched as u64, "new record")
+                )
             }
         };
         let here = if purge {

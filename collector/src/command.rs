@@ -8,7 +8,7 @@ use config::{Client, Connection, Environment, HostKeyPolicy, Settings, Ssh, Stor
 use model::{ClientName, Exit};
 use storage::{ReportStore as _, SqliteStore};
 
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, Target};
 use crate::clients::{Clients, Refusal};
 use crate::credential::Wallet;
 use crate::prepare::{Hosts, Preparer};
@@ -49,8 +49,11 @@ impl Context {
         let wallet = self.wallet();
         let whole = args.only.is_empty();
         let probes = probes(&settings);
+        // What is logged, and the line, would write over each other.
+        let progress = !args.json && log::max_level() == log::LevelFilter::Warn;
+        let fresh = args.fresh;
         let order =
-            Order { settings: &settings, clients: &clients, whole, fresh: args.fresh, wallet, hosts, probes };
+            Order { settings: &settings, clients: &clients, whole, fresh, wallet, hosts, probes, progress };
         let report = run(order).map_err(|failure| Stop(failure.to_string(), failure.exit()))?;
         if let Some(text) = report.not_reached() {
             log::warn!("{text}");
@@ -160,28 +163,44 @@ impl Context {
         hosts: &[String],
         all: bool,
         file: Option<&Path>,
-        write: Option<&Path>,
+        write: Option<&Target>,
     ) -> Result<Exit, Stop> {
         let home = self.environment.home.as_deref();
         let hosts = if all {
             let usual = || home.map(|home| home.join(".ssh/config")).unwrap_or_default();
             let file = file.map_or_else(usual, Path::to_owned);
-            ssh_config::names(&file).map_err(|error| usage(format!("{}: {error}", file.display())))?
+            let names = ssh_config::names(&file);
+            let names = names.map_err(|error| usage(format!("{}: {error}", file.display())))?;
+            if names.is_empty() {
+                return Err(usage(format!(
+                    "{}: it names no host but patterns: give their names",
+                    file.display()
+                )));
+            }
+            names
         } else {
             hosts.to_vec()
         };
         let imported = ssh_config::import(file, &hosts, home).map_err(|fault| Stop(fault, Exit::Partial))?;
         imported.remarks.iter().for_each(complain);
+        let exit = if imported.count == hosts.len() { Exit::Ok } else { Exit::Partial };
         let Some(write) = write else {
             say(imported.elements.trim_end())?;
-            return Ok(Exit::Ok);
+            return Ok(exit);
         };
-        let text = format!("<config>\n{}</config>\n", imported.elements);
-        ssh_config::write(write, &text)
-            .map_err(|error| Stop(format!("{}: {error}", write.display()), Exit::Partial))?;
-        let count = imported.count;
-        say(format_args!("{count} clients: {0}\nin config.xml: <include file=\"{0}\"/>", write.display()))?;
-        Ok(Exit::Ok)
+        let config = self.config.clone().unwrap_or_else(|| self.environment.default_config());
+        let to = match write {
+            Target::Config => &config,
+            Target::File(file) => file,
+        };
+        ssh_config::write(to, &imported.elements)
+            .map_err(|error| Stop(format!("{}: {error}", to.display()), Exit::Partial))?;
+        say(format_args!("{} clients are in {}", imported.count, to.display()))?;
+        say(match write {
+            Target::File(file) => format!("in config.xml: <include file=\"{}\"/>", file.display()),
+            Target::Config => "next: fleet-collector trust --all".to_owned(),
+        })?;
+        Ok(exit)
     }
 
     pub(crate) fn clients(

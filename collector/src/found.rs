@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use model::text::escape;
 use serde::{Deserialize, Serialize};
 
+use crate::report::counted;
+
 /// One thing that a worker found. Its texts come from where a client's bytes are read: [`fmt::Display`] escapes them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Found {
@@ -55,21 +57,22 @@ impl fmt::Display for Found {
         match self {
             Self::Addresses(addresses) => {
                 let addresses: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
-                write!(f, "{}", addresses.join(", "))
+                write!(f, "resolves to {}", addresses.join(", "))
             }
             Self::Connected(address) => write!(f, "connected to {address}"),
             Self::Proxied => f.write_str("connected through the proxy"),
-            Self::HostKey { shown, source } => write!(f, "{}, known from {}", escape(shown), escape(source)),
+            Self::HostKey { shown, source } => {
+                write!(f, "host key {}, known from {}", escape(shown), escape(source))
+            }
             Self::Login { by } => write!(f, "logged in by {}", escape(by)),
             Self::Sent { directory } => write!(f, "the probe was sent to {}", escape(directory)),
-            Self::Probe { version, directory, spooled } if directory.is_empty() => {
-                write!(f, "probe {}, {spooled} records", escape(version))
-            }
             Self::Probe { version, directory, spooled } => {
-                write!(f, "probe {} in {}, {spooled} records", escape(version), escape(directory))
+                let place =
+                    if directory.is_empty() { String::new() } else { format!(" in {}", escape(directory)) };
+                write!(f, "probe {}{place}, {} in its spool", escape(version), counted(*spooled, "record"))
             }
             Self::Whole { oldest_key } => {
-                write!(f, "all is fetched, sealed to key pair {oldest_key} or newer")
+                write!(f, "all of them fetched, sealed to key pair {oldest_key} or newer")
             }
             Self::Gone => f.write_str("the spool there is removed"),
         }

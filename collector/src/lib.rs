@@ -24,6 +24,7 @@ mod platform;
 mod prepare;
 mod probe;
 mod process;
+mod progress;
 pub mod proxy_command;
 mod queue;
 mod random;

@@ -1,10 +1,11 @@
 //! `fleet-collector`: visits every client of config.xml and stores what it reports.
 
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use collector::cli::Cli;
+use log::Level;
 
 fn main() -> ExitCode {
     // How the supervisor starts this program again, for one client. Not for people.
@@ -17,8 +18,14 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(cli.log_filter()))
-        .format(|line, record| {
-            writeln!(line, "{}: {}", record.level().as_str().to_lowercase(), record.args())
+        .format(|line, record| match record.level() {
+            // Warnings may come amid a line of progress.
+            Level::Error | Level::Warn => {
+                let level = record.level().as_str().to_lowercase();
+                let clear = if io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+                writeln!(line, "{clear}{level}: {}", record.args())
+            }
+            _ => writeln!(line, "{}", record.args()),
         })
         .init();
     cli.execute().into()

@@ -110,7 +110,7 @@ impl Report {
         );
         let stored: usize = self.lines.iter().map(|line| line.stored).sum();
         let uploads = self.lines.iter().filter(|line| line.uploaded).count();
-        let _ = write!(text, ": {stored} new records");
+        let _ = write!(text, ": {}", counted(stored as u64, "new record"));
         if uploads > 0 {
             let _ = write!(text, ", probe sent to {uploads}");
         }
@@ -138,6 +138,11 @@ impl Line {
             message: told(&self.name, &self.outcome),
         }
     }
+}
+
+/// So many of something: `1 record`, `2 records`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What is wrong and what to do, on one line; empty where nothing is.

@@ -17,11 +17,13 @@ use crate::finished::{Finished, Incoming};
 use crate::keys::{self, Identities};
 use crate::prepare::{Errand, Hosts, Preparer};
 use crate::probe::Probes;
+use crate::progress::Progress;
 use crate::queue::Standing;
-use crate::report::{Line, Report, told};
+use crate::report::{Line, Report, counted, told};
 use crate::schedule::{self, Window};
+use crate::slot::Slot;
 use crate::supervisor::{Ledger, Visit, supervise};
-use crate::{event_time, random, route};
+use crate::{check_host, event_time, random, route};
 
 /// Attempts that are stored in one transaction at most.
 const BATCH: usize = 64;
@@ -48,6 +50,8 @@ pub(crate) struct Order<'a> {
     pub(crate) hosts: Hosts,
     /// The programs for the clients.
     pub(crate) probes: Probes,
+    /// Whether a person at a terminal is told how far it is.
+    pub(crate) progress: bool,
 }
 
 /// Why a run did not do its work.
@@ -111,6 +115,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
 
     let window = order.settings.collector_every.or(habit).map(|every| Window::new(begun, every));
     let mut ledger = Batches::new(&rows, &mut store, begun);
+    ledger.progress = if order.progress { Progress::on_terminal(rows.len()) } else { None };
     visit(order, &rows, &identities, window, &mut ledger)?;
     ledger.flush()?;
     let mut report = ledger.report;
@@ -176,6 +181,8 @@ pub(crate) struct Batches<'a> {
     /// The newest event time of each client that this run stored.
     newest: HashMap<ClientName, Timestamp>,
     pub(crate) report: Report,
+    /// What a person at a terminal sees of it.
+    pub(crate) progress: Option<Progress>,
 }
 
 impl<'a> Batches<'a> {
@@ -192,6 +199,7 @@ impl<'a> Batches<'a> {
             oldest: Instant::now(),
             newest: HashMap::new(),
             report,
+            progress: None,
         }
     }
 
@@ -219,11 +227,17 @@ impl Ledger for Batches<'_> {
 
     fn take(&mut self, finished: Finished) -> Result<(), StoreError> {
         let row = &self.rows[finished.index];
+        let after = finished.took.as_secs_f64();
         match told(&row.name, &finished.outcome) {
             text if text.is_empty() => {
-                log::debug!("{}: collected, {} records", row.name, finished.records.len());
+                let records = counted(finished.records.len() as u64, "record");
+                let clock = check_host::clock(&finished);
+                log::debug!("{}: +{after:.3} s  collected: {records}, its clock {clock}", row.name);
             }
-            text => log::info!("{}: {text}", row.name),
+            text => log::info!("{}: +{after:.3} s  {text}", row.name),
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.count(finished.outcome.is_collected());
         }
         if self.waiting.is_empty() {
             self.oldest = Instant::now();
@@ -247,6 +261,12 @@ impl Ledger for Batches<'_> {
         }
         self.waiting.push((line, attempt));
         if self.waiting.len() >= BATCH || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn watch(&mut self, slots: &[Slot]) {
+        if let Some(progress) = &mut self.progress {
+            progress.show(slots.iter().map(Slot::standing).map(|(name, begun)| (name, begun.elapsed())));
+        }
     }
 
     fn tick(&mut self) -> Result<(), StoreError> {

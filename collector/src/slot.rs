@@ -1,6 +1,7 @@
 //! One slot of the supervisor: the processes of a visit, the deadlines that they are held to, and what they brought so
 //! far.
 
+use std::fmt::Display;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -66,6 +67,11 @@ impl Slot {
             Ok(chain) => self.chain = chain,
             Err(outcome) => self.end(0, outcome, now),
         }
+    }
+
+    /// Whom it visits, and since when.
+    pub(crate) fn standing(&self) -> (&ClientName, Instant) {
+        (&self.name, self.begun)
     }
 
     /// Where to wait for news of it.
@@ -201,7 +207,7 @@ impl Slot {
                 Ok(())
             }
             Up::Note(text) => {
-                log::debug!("{} {}: {}", self.place(leg), self.phase, escape(&text));
+                self.tell(leg, &escape(&text), now);
                 Ok(())
             }
             Up::HostKey if tail.len() > MAX_KEY => {
@@ -225,7 +231,6 @@ impl Slot {
                 Err(self.chain.ended(leg, Outcome::WorkerFailed { detail }))
             }
             Up::Hello { clock, spool } => {
-                log::debug!("{} {}: the probe streams spool {spool}", self.name, self.phase);
                 self.finished.hello = Some(Hello { clock, spool, receipt: SystemTime::now().into() });
                 Ok(())
             }
@@ -268,7 +273,7 @@ impl Slot {
     fn go_on(&mut self, leg: usize, now: Instant) -> Result<(), Outcome> {
         self.chain.go_on(leg)?;
         let hop = self.chain.hop(leg).unwrap_or_default().to_owned();
-        log::debug!("{}: {hop} is passed after {} ms", self.name, (now - self.begun).as_millis());
+        self.tell(leg, &"passed", now);
         let met = std::mem::take(&mut self.met).join("; ");
         self.finished.mark(now - self.begun, Step::Hop { hop, met });
         self.renew(now);
@@ -290,8 +295,13 @@ impl Slot {
         }
     }
 
+    /// One line of the walk, for whoever runs with `-v`.
+    fn tell(&self, leg: usize, text: &dyn Display, now: Instant) {
+        log::debug!("{}: +{:.3} s  {text}", self.place(leg), (now - self.begun).as_secs_f64());
+    }
+
     fn find(&mut self, leg: usize, found: Found, now: Instant) {
-        log::debug!("{} {}: {found}", self.place(leg), self.phase);
+        self.tell(leg, &found, now);
         if !self.chain.is_last(leg) {
             if matches!(found, Found::HostKey { .. } | Found::Login { .. }) && self.met.len() < MAX_MET {
                 self.met.push(found.to_string());
@@ -320,7 +330,7 @@ impl Slot {
         if !self.chain.is_newest(leg) || (!last && matches!(phase, Phase::Exec | Phase::Upload)) {
             return;
         }
-        log::debug!("{} {phase}: begins after {} ms", self.place(leg), (now - self.begun).as_millis());
+        self.tell(leg, &doing(phase), now);
         // An upload's time comes on top of the client's timeout, once.
         if phase == Phase::Upload && !self.finished.uploaded {
             self.finished.uploaded = true;
@@ -331,6 +341,19 @@ impl Slot {
         }
         self.phase = phase;
         self.phase_ends = now + self.budget.of(phase);
+    }
+}
+
+/// What a worker does in a phase, for people.
+fn doing(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Start => "reading what logs in",
+        Phase::Dns => "looking the name up",
+        Phase::Connect => "connecting",
+        Phase::Handshake => "exchanging keys",
+        Phase::Auth => "logging in",
+        Phase::Exec => "running the probe",
+        Phase::Upload => "sending the probe",
     }
 }
 

@@ -46,8 +46,14 @@ pub(crate) fn import(file: Option<&Path>, hosts: &[String], home: Option<&Path>)
     let nothing = ask(Some(Path::new("/dev/null")), "host")?;
     let mut imported = Imported { elements: String::new(), count: 0, remarks: Vec::new() };
     for host in hosts {
-        if host.parse::<ClientName>().is_err() {
-            imported.remarks.push(format!("{}: left out: no name for a client", escape(host)));
+        if host.contains(['*', '?', '!']) {
+            imported
+                .remarks
+                .push(format!("{}: left out: it is a pattern; name the hosts that it means", escape(host)));
+            continue;
+        }
+        if let Err(fault) = host.parse::<ClientName>() {
+            imported.remarks.push(format!("{}: left out: {fault}", escape(host)));
             continue;
         }
         let answers = ask(file, host)?;
@@ -208,13 +214,16 @@ fn attribute(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
-/// Writes a file of the elements, which must not be there yet.
-pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
+/// Writes a file of the elements, which must not be there yet, and makes its directory where that is missing.
+pub(crate) fn write(file: &Path, elements: &str) -> io::Result<()> {
     use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 
+    if let Some(directory) = file.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
     let mut to = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    to.write_all(text.as_bytes())
+    write!(to, "<config>\n{elements}</config>\n")
 }
 
 /// The names after `Host` in `file` and what it includes, without patterns; in order, none twice. Only candidates: what

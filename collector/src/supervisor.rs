@@ -46,6 +46,9 @@ pub(crate) trait Ledger {
 
     /// Has a moment to do what has become due.
     fn tick(&mut self) -> Result<(), Self::Error>;
+
+    /// Sees which visits are under way.
+    fn watch(&mut self, _slots: &[Slot]) {}
 }
 
 /// Makes all `visits`, with at most `slots` workers at once, those in `order` first to last. One that does not fit into the window any
@@ -143,6 +146,7 @@ impl Supervisor {
                 self.queue.leave(slot.index);
                 ledger.take(slot.into_finished())?;
             }
+            ledger.watch(&self.slots);
             ledger.tick()?;
         }
     }

@@ -23,7 +23,7 @@ use crate::{random, route};
 
 /// What the servers showed.
 pub(crate) struct Seen<'a> {
-    /// For people, one a server.
+    /// For people: a table, one line a server.
     pub(crate) lines: Vec<String>,
     /// Names as known_hosts writes them, and keys that are not known yet; none twice.
     pub(crate) new: Vec<(String, PublicKey)>,
@@ -53,32 +53,64 @@ pub(crate) fn see<'a>(clients: &[&'a Client], slots: usize, preparer: &Preparer)
     finished.0.sort_by_key(|finished| finished.index);
 
     let mut seen = Seen { lines: Vec::new(), new: Vec::new(), failed: false, behind: Vec::new() };
+    let mut rows = Vec::with_capacity(visits.len());
     for finished in finished.0 {
         let client = clients[finished.index];
         let unknown = matches!(finished.outcome.innermost(), Outcome::HostKeyUnknown { .. });
         let servers = route::servers(client);
         let shown = finished.host_key.as_ref().filter(|_| unknown || finished.outcome.is_collected());
-        let line = match shown.and_then(|(leg, key)| servers.get(*leg).map(|server| (server, key))) {
+        let found = shown.and_then(|(leg, key)| servers.get(*leg).map(|server| (server, key)));
+        let (said, server) = match found {
             Some((server, key)) => {
                 if unknown {
                     seen.behind.push(client);
                 }
-                let name = server.hop.unwrap_or(client.name.as_str());
-                let told = if let Some(source) = known_from(&finished.steps) {
-                    format!("{} (known already: {source})", host_key::shown(key))
+                let said = if let Some(source) = known_from(&finished.steps) {
+                    known(key, source)
                 } else {
                     let expected = preparer.hosts().expected(server.source, server.ssh);
                     seen.judge(client, server.ssh, &expected.judge(key), key)
                 };
-                format!("{name} {told}")
+                (said, Some(server))
             }
-            None => format!("{} {}", client.name, seen.fail(client, &finished.outcome)),
+            None => (seen.fail(client, &finished.outcome), servers.last()),
         };
-        if !seen.lines.contains(&line) {
-            seen.lines.push(line);
+        let name = server.and_then(|server| server.hop).filter(|_| found.is_some());
+        let name = name.unwrap_or(client.name.as_str()).to_owned();
+        let address = server.map(|server| known_hosts::name_of(&server.ssh.address, server.ssh.port));
+        let row = [name, address.unwrap_or_default(), said.0, said.1];
+        if !rows.contains(&row) {
+            rows.push(row);
         }
     }
+    seen.lines = table(&rows);
     seen
+}
+
+/// The type of a key, or nothing; then its fingerprint and what there is to say of it, or what is wrong.
+type Said = (String, String);
+
+fn shown(key: &[u8]) -> Said {
+    let shown = host_key::shown(key);
+    shown
+        .split_once(' ')
+        .map_or((String::new(), shown.clone()), |(kind, rest)| (kind.to_owned(), rest.to_owned()))
+}
+
+fn known(key: &[u8], source: &str) -> Said {
+    let (kind, fingerprint) = shown(key);
+    (kind, format!("{fingerprint} (known already: {})", model::text::escape(source)))
+}
+
+/// Name, address and type one below the other; the rest as it is, and right behind the address where there is no type.
+fn table(rows: &[[String; 4]]) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let (name_width, address_width, kind_width) = (width(0), width(1), width(2));
+    let line = |[name, address, kind, rest]: &[String; 4]| {
+        let kind = if kind.is_empty() { String::new() } else { format!("{kind:kind_width$}  ") };
+        format!("{name:name_width$}  {address:address_width$}  {kind}{rest}")
+    };
+    rows.iter().map(line).collect()
 }
 
 /// Where the worker found the key, or the authority that certifies it.
@@ -90,16 +122,16 @@ fn known_from(steps: &[(Duration, Step)]) -> Option<&str> {
 }
 
 impl Seen<'_> {
-    fn judge(&mut self, client: &Client, ssh: &Ssh, verdict: &Verdict<'_>, key: &[u8]) -> String {
+    fn judge(&mut self, client: &Client, ssh: &Ssh, verdict: &Verdict<'_>, key: &[u8]) -> Said {
         match verdict {
-            Verdict::Match(source) => format!("{} (known already: {source})", host_key::shown(key)),
+            Verdict::Match(source) => known(key, source),
             Verdict::Unknown => match host_key::parse(key) {
                 Ok(parsed) => {
                     let name = known_hosts::name_of(&ssh.address, ssh.port);
                     if !self.new.iter().any(|(known, _)| *known == name) {
                         self.new.push((name, parsed));
                     }
-                    host_key::shown(key)
+                    shown(key)
                 }
                 Err(detail) => self.fail(client, &Outcome::Malformed { detail }),
             },
@@ -110,9 +142,9 @@ impl Seen<'_> {
         }
     }
 
-    fn fail(&mut self, client: &Client, outcome: &Outcome) -> String {
+    fn fail(&mut self, client: &Client, outcome: &Outcome) -> Said {
         self.failed = true;
-        told(&client.name, outcome)
+        (String::new(), told(&client.name, outcome))
     }
 }
 
@@ -134,5 +166,28 @@ impl Ledger for All {
 
     fn tick(&mut self) -> Result<(), Infallible> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_aligned() {
+        let row = |texts: [&str; 4]| texts.map(str::to_owned);
+        let rows = [
+            row(["web1", "192.0.2.1", "ssh-ed25519", "SHA256:a"]),
+            row(["database", "[192.0.2.2]:2222", "ecdsa-sha2-nistp256", "SHA256:b (known already: f:1)"]),
+            row(["db", "192.0.2.3", "", "the connection was refused"]),
+        ];
+        assert_eq!(
+            table(&rows),
+            [
+                "web1      192.0.2.1         ssh-ed25519          SHA256:a",
+                "database  [192.0.2.2]:2222  ecdsa-sha2-nistp256  SHA256:b (known already: f:1)",
+                "db        192.0.2.3         the connection was refused",
+            ]
+        );
     }
 }

@@ -26,6 +26,7 @@ pub mod silent;
 pub mod site;
 pub mod smtp;
 pub mod sshd;
+pub mod terminal;
 
 /// Tells a person something of a test that passes: past the harness, which shows nothing of those.
 pub fn tell(text: &str) {

@@ -168,11 +168,15 @@ impl Site {
         command
     }
 
-    /// Gives `command` this site's surroundings.
+    /// Gives `command` this site's surroundings, and its config.xml as the last arguments.
     pub fn prepare(&self, command: &mut Command) {
+        command.arg("--config").arg(self.path("config.xml"));
+        self.surround(command);
+    }
+
+    /// Gives `command` this site's surroundings.
+    pub fn surround(&self, command: &mut Command) {
         command
-            .arg("--config")
-            .arg(self.path("config.xml"))
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", self.path("home"))
