@@ -1,52 +1,10 @@
-//! Living with it: hosts are imported, looked at, renamed, given new keys, and removed.
-
-use std::fmt::Write as _;
+//! Living with it: clients are looked at, renamed, given new keys, given up.
 
 use serde_json::Value;
 use storage::{ClientRow, ReportStore as _, SqliteStore};
 use tests::silent::refused_port;
 use tests::site::Site;
-use tests::sshd::Sshd;
-
-/// The steps of the README: an ssh_config of ten hosts becomes clients, their keys are trusted, all are collected.
-#[test]
-fn ten_hosts_of_an_ssh_config_are_imported_trusted_and_collected() {
-    let site = Site::new();
-    let addresses: Vec<String> = (2..12).map(|host| format!("127.0.0.{host}")).collect();
-    let sshd = Sshd::on(&addresses, "");
-    let mut file = format!(
-        "Host web* db*\n  User {}\n  Port {}\n  IdentityFile {}\n  IdentityFile ~/.ssh/absent\n",
-        tests::user(),
-        sshd.port(),
-        sshd.login_key().display()
-    );
-    for (host, address) in addresses.iter().enumerate() {
-        let name = if host < 6 { format!("web{host}") } else { format!("db{host}") };
-        let _ = write!(file, "Host {name}\n  HostName {address}\n");
-    }
-    std::fs::write(site.path("ssh_config"), file).unwrap();
-    let defaults = format!("<defaults remote-dir=\"{}\" mail=\"ops@example.org\"/>", site.text("clients"));
-    site.configure(&defaults);
-
-    let file = site.text("ssh_config");
-    let imported = site.collector(&["import-ssh-config", "--file", &file, "--all"]).expect(0);
-    assert_eq!(imported.stdout.lines().count(), 10, "{}", imported.stdout);
-    assert!(imported.stderr.contains("web0: ") && imported.stderr.contains("absent: is not there"));
-    site.configure(&format!("{defaults}\n{}", imported.stdout));
-    site.collector(&["trust", "--all", "--yes"]).expect(0);
-    let collection = site.collect().expect_all();
-    assert_eq!(collection.collected, 10);
-
-    let hosts = site.text("hosts.xml");
-    let write = ["import-ssh-config", "--file", &file, "--write", &hosts, "web1", "db9"];
-    site.collector(&write).expect(0);
-    let written = std::fs::read_to_string(&hosts).unwrap();
-    assert!(written.starts_with("<config>\n  <client name=\"web1\" ip=\"127.0.0.3\""), "{written}");
-    assert!(
-        site.collector(&write).expect(1).stderr.contains("hosts.xml"),
-        "what is there is not overwritten"
-    );
-}
+use tests::sshd::{Sshd, make_key};
 
 /// What is stored of a client.
 fn row(site: &Site, name: &str) -> Option<ClientRow> {
@@ -54,41 +12,111 @@ fn row(site: &Site, name: &str) -> Option<ClientRow> {
     store.find(&name.parse().expect("a name")).expect("it can be read")
 }
 
-fn stages(site: &Site, name: &str, code: i32) -> Vec<(String, bool)> {
+/// What `check-host --json` says of a client, stage by stage.
+fn checked(site: &Site, name: &str, code: i32) -> Vec<Value> {
     let run = site.collector(&["check-host", "--json", name]).expect(code);
     let said: Value = serde_json::from_str(&run.stdout).expect("it is JSON");
-    let stages = said["clients"][0]["stages"].as_array().expect("a list");
-    let one = |stage: &Value| {
-        (stage["stage"].as_str().expect("a text").to_owned(), stage["ok"].as_bool().expect("a truth"))
-    };
-    stages.iter().map(one).collect()
+    let stages = said["clients"][0]["stages"].as_array().expect("a list").clone();
+    let last = stages.len() - 1;
+    for (at, stage) in stages.iter().enumerate() {
+        assert_eq!(stage["ok"], code == 0 || at < last, "only the last one fails: {said}");
+        assert_ne!(stage["detail"], "", "{said}");
+    }
+    stages
 }
+
+fn names(stages: &[Value]) -> Vec<&str> {
+    stages.iter().map(|stage| stage["stage"].as_str().expect("a text")).collect()
+}
+
+const STAGES: [&str; 9] =
+    ["dns", "connect", "host key", "login", "directory", "exec", "probe", "envelope", "clock"];
 
 #[test]
 fn check_host_tells_every_stage_and_leaves_nothing_behind() {
     let site = Site::new();
     let sshd = Sshd::start();
     site.know(&sshd);
-    let dead = site
-        .client(&sshd, "dead", "", "")
-        .replace(&format!("port=\"{}\"", sshd.port()), &format!("port=\"{}\"", refused_port()));
-    let foreign = site.client(&sshd, "foreign", "identity-file=\"/nonexistent\"", "");
-    site.configure(&[site.client(&sshd, "web", "", ""), dead, foreign].concat());
-    let all = ["dns", "connect", "host key", "login", "directory", "exec", "probe", "envelope", "clock"];
-
-    let passed = all.map(|stage| (stage.to_owned(), true));
-    assert_eq!(stages(&site, "web", 0), passed);
+    site.configure(&site.client(&sshd, "web", "", ""));
+    let stages = checked(&site, "web", 0);
+    assert_eq!(names(&stages), STAGES);
+    assert!(stages.iter().take(6).all(|stage| stage["seconds"].is_number()), "{stages:?}");
     assert!(!site.remote_dir("web").exists(), "the trial's directory stayed");
     assert_eq!(row(&site, "web"), None, "the trial was stored");
 
-    let dead = stages(&site, "dead", 1);
-    assert_eq!(dead, [("dns".to_owned(), true), ("connect".to_owned(), false)]);
-    assert_eq!(stages(&site, "foreign", 1), [("login".to_owned(), false)]);
-
-    site.collect_with(&["--only", "web"]).expect_all();
-    assert_eq!(stages(&site, "web", 0), passed);
+    site.collect().expect_all();
+    assert_eq!(names(&checked(&site, "web", 0)), STAGES);
     let shown = site.collector(&["check-host", "web"]).expect(0).stdout;
     assert!(shown.contains("/sample") && shown.contains("*/5 * * * *"), "{shown}");
+    assert!(row(&site, "web").is_some() && site.remote_dir("web").exists());
+}
+
+#[test]
+fn check_host_ends_at_the_stage_that_fails_and_says_what_to_do() {
+    let site = Site::new();
+    let (sshd, stranger) = (Sshd::start(), Sshd::start());
+    site.know(&sshd);
+    make_key(&site.path("other"), "ed25519", "");
+    let other = format!("identity-file=\"{}\"", site.text("other"));
+    let client = |name: &str, attributes: &str| site.client(&sshd, name, attributes, "");
+    let (port, closed) = (format!("port=\"{}\"", sshd.port()), format!("port=\"{}\"", refused_port()));
+    let proc =
+        client("nowhere", "").replace(&site.remote_dir("nowhere").display().to_string(), "/proc/fleet");
+    site.configure(
+        &[
+            client("nameless", "").replace("ip=\"127.0.0.1\"", "ip=\"nonexistent.invalid\""),
+            client("closed", "").replace(&port, &closed),
+            site.client(&stranger, "stranger", "", ""),
+            client("locked", &other),
+            proc,
+        ]
+        .concat(),
+    );
+    for (name, reached, remedy) in [
+        ("nameless", 1, "name server"),
+        ("closed", 2, "sshd runs there"),
+        ("stranger", 3, "fleet-collector trust stranger"),
+        ("locked", 4, "authorized_keys"),
+        ("nowhere", 5, "remote-dir"),
+    ] {
+        let stages = checked(&site, name, 1);
+        assert_eq!(names(&stages), STAGES[..reached], "{name}: {stages:?}");
+        let said = stages[reached - 1]["remedy"].as_str().expect("a text");
+        assert!(said.contains(remedy), "{name}: {said}");
+        let shown = site.collector(&["check-host", name]).expect(1).stdout;
+        assert!(shown.contains("  FAIL  ") && shown.contains(&format!("-> {said}")), "{shown}");
+        assert_eq!(row(&site, name), None, "the trial was stored");
+    }
+}
+
+/// Two slots, and clients that take longer than a run may still begin others: two have their turn each time.
+#[test]
+fn who_was_not_reached_is_said_and_goes_first_next_time() {
+    let site = Site::new();
+    let sshd = Sshd::start();
+    site.know(&sshd);
+    let clients = ["a", "b", "c", "d"].map(|name| site.client(&sshd, name, "", "")).concat();
+    site.configure(&format!("<schedule collector-every=\"10s\"/><defaults concurrency=\"2\"/>{clients}"));
+    site.collect().expect_all();
+    sshd.force_command("sleep 7; exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"");
+    let mut had_a_turn = Vec::new();
+    for _ in 0..2 {
+        let collection = site.collect();
+        let (left, reached): (Vec<_>, Vec<_>) =
+            collection.clients.iter().partition(|(_, client)| client.outcome == "not-reached");
+        let names = |clients: Vec<(&String, _)>| {
+            clients.into_iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        let (left, reached) = (names(left), names(reached));
+        assert_eq!((reached.len(), left.len(), collection.run.code), (2, 2, Some(1)), "{collection:#?}");
+        had_a_turn.extend(reached);
+        let said: Value = serde_json::from_str(&collection.run.stdout).expect("it is JSON");
+        assert_eq!(said["not_reached"], 2, "{said}");
+        let text = format!("2 of 4 clients were not reached: {}", left.join(", "));
+        assert!(collection.run.stderr.contains(&text), "{}", collection.run.stderr);
+    }
+    had_a_turn.sort();
+    assert_eq!(had_a_turn, ["a", "b", "c", "d"], "who was not reached did not go first");
 }
 
 #[test]
@@ -140,8 +168,8 @@ fn records_of_a_lost_key_stay_at_the_client_until_they_are_given_up() {
     site.know(&sshd);
     site.configure(&site.client(&sshd, "web", "", ""));
     site.collect().expect_all();
-    let entries = std::fs::read_dir(site.remote_dir("web")).unwrap().flatten().map(|entry| entry.path());
-    let spool = entries.filter(|path| path.is_dir()).next_back().unwrap();
+    let mut entries = std::fs::read_dir(site.remote_dir("web")).unwrap().flatten().map(|entry| entry.path());
+    let spool = entries.find(|path| path.is_dir()).unwrap();
     tests::child::output(&spool.join("sample").display().to_string(), &[]);
     let lost = spool.join(format!("{:020}", 2));
     std::fs::rename(site.path("state/master.key"), site.path("elsewhere")).unwrap();
