@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use envelope::Header;
 use model::wire::{MAX_FETCH, from_cbor};
@@ -133,10 +134,18 @@ fn behind_a_limited_key_the_spool_goes_and_the_installed_probe_stays() {
     site.collector(&["check-host", "web"]).expect(0);
     assert_eq!(spools(&directory).len(), 0, "the trial's spool stayed");
     site.collect().expect_all();
-    assert_eq!(spools(&directory).len(), 1);
-    site.collector(&["remove", "web"]).expect(0);
+    let spool = spools(&directory).pop().unwrap();
+    let uid = spool.file_name().unwrap().to_str().unwrap();
+    let removed = site.collector(&["remove", "web"]).expect(0).stdout;
+    assert!(removed.contains(uid), "{removed}");
     assert!(probe.exists() && spools(&directory).is_empty());
     assert_eq!(reports(&site), 1);
+
+    // Its own crontab may still have the line.
+    let sample = Command::new(&probe).arg("sample").arg(&directory).arg(uid).output().unwrap();
+    let said = String::from_utf8_lossy(&sample.stderr).into_owned();
+    assert!(!sample.status.success() && said.contains("take the line out of the crontab"), "{said}");
+    assert!(spools(&directory).is_empty(), "a spool that was removed is back");
 }
 
 #[test]

@@ -140,7 +140,8 @@ impl<'a> Clients<'a> {
         let rest = line.map_or_else(String::new, |client| {
             format!(". Before the next run, take it out of {}", client.source)
         });
-        Ok(format!("{name}: {there}; {here}{rest}"))
+        let uid = row.uid;
+        Ok(format!("{name}: {there}; {here}{rest}. A line of its own crontab with {uid} can go, too"))
     }
 
     /// Gives up what is spooled at `client` for key pairs that are not here any more; what to say.

@@ -115,7 +115,16 @@ fn run_sample(home: &Path, client: model::ClientUid) -> Exit {
     exit
 }
 
+/// A spool is made by the collector's first visit alone: what it removed does not come back by a forgotten crontab.
 fn take_sample(home: &Path, client: model::ClientUid) -> Result<Taken, Fault> {
+    let spool = home.join(client.to_string());
+    if std::fs::symlink_metadata(&spool).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        let detail = format!(
+            "{} is not there: fleet-collector has to come first; if it removed this client, take the line out of the crontab",
+            spool.display()
+        );
+        return Err(Fault { kind: FaultKind::Other, detail });
+    }
     let home = Directory::open(home)?;
     let mut spool = Spool::open(&home, client, Limits::default())?;
     watch(spool.lock_handle()?);
