@@ -296,10 +296,10 @@ fn copy(from: &Path, to: &Path) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
-    /// Whatever happens in whatever order, every report that was told of is stored in the end, or counted as refused;
-    /// but for those that a roll-back took from the client's disk before they were fetched.
+    /// Whatever happens in whatever order, every report that was told of is stored in the end, or counted as refused,
+    /// and no spool is removed before; but for those that a roll-back took from the client's disk before they were fetched.
     #[test]
-    fn nothing_that_was_reported_is_lost(steps in steps()) {
+    fn nothing_that_was_reported_is_lost(steps in steps(), leaves: bool) {
         let (home, root, snapshot) = (home(), tempfile::tempdir().unwrap(), home());
         let identity = Identity::generate(1);
         let machine = machine(root.path(), "collected");
@@ -347,12 +347,18 @@ proptest! {
                 Step::Litter | Step::Snapshot => {}
             }
         }
-        // The collector comes until the spool is drained.
+        // The collector comes until the spool is drained, or gone.
+        let mut left = None;
         for _ in 0..3 {
-            let fetched = fetch(&machine, home.path(), limits, &request(&identity, storage.through.clone(), MAX_FETCH));
+            let purpose = if leaves { Purpose::Leave } else { Purpose::Collect };
+            let request = Request { purpose, ..request(&identity, storage.through.clone(), MAX_FETCH) };
+            let fetched = fetch(&machine, home.path(), limits, &request);
             prop_assert_eq!(fetched.end.as_ref().map(|end| end.more), Some(false));
+            left = fetched.end.as_ref().and_then(|end| end.left);
             storage.store(&identity, &fetched, usize::MAX);
         }
+        prop_assert_eq!(left, leaves.then_some(true));
+        prop_assert_eq!(spool_path.exists(), !leaves);
         let names = storage.names();
         for name in &on_disk {
             prop_assert!(names.contains(name), "{name} was lost");
