@@ -162,6 +162,48 @@ fn a_key_that_is_not_limited_runs_no_shell_commands_of_ours_in_installed_mode() 
 }
 
 #[test]
+fn a_limited_key_for_a_client_that_is_not_set_to_installed_is_told_so() {
+    let client = Installed::usual();
+    let attributes = format!("identity-file=\"{}\"", client.site.text("limited"));
+    client.site.configure(&client.site.client(&client.sshd, "web1", &attributes, ""));
+    let collection = client.site.collect();
+    let only = collection.only();
+    assert_eq!(only.outcome, "not-installed", "{only:?}");
+    assert!(only.message.contains("mode=\"installed\""), "{only:?}");
+}
+
+#[test]
+fn a_login_that_repeats_the_command_before_it_runs_it_serves() {
+    let site = Site::new();
+    let sshd =
+        Sshd::with("ForceCommand echo \"$SSH_ORIGINAL_COMMAND\"; exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"");
+    site.know(&sshd);
+    site.configure(&site.client(&sshd, "web1", "", ""));
+    for uploaded in [true, false] {
+        assert_eq!(site.collect().expect_all().only().uploaded, uploaded);
+    }
+}
+
+/// A new version of the probe goes to where the spool is, though a directory before that has become usable.
+#[test]
+fn the_spool_stays_in_its_directory() {
+    let (site, sshd) = (Site::new(), Sshd::start());
+    site.know(&sshd);
+    let (first, second) = (site.path("first"), site.path("second"));
+    let usual = site.remote_dir("web1").display().to_string();
+    let both = format!("{}, {}", first.display(), second.display());
+    site.configure(&site.client(&sshd, "web1", "", "").replace(&usual, &both));
+    std::fs::write(&first, "no directory").unwrap();
+    site.collect().expect_all();
+    std::fs::remove_file(&first).unwrap();
+    let names = std::fs::read_dir(&second).unwrap().flatten().map(|entry| entry.path());
+    let probe = names.into_iter().find(|path| path.to_string_lossy().contains("/probe-")).unwrap();
+    std::fs::remove_file(&probe).unwrap();
+    assert!(site.collect().expect_all().only().uploaded);
+    assert!(probe.exists() && !first.exists());
+}
+
+#[test]
 fn the_recipe_is_one_that_works() {
     let client = Installed::usual();
     client.site.collect().expect_all();

@@ -332,6 +332,7 @@ mod tests {
                     fresh: false,
                     processes: Vec::new(),
                     max_bytes: 5,
+                    seconds: 30,
                     purpose: Purpose::Collect,
                 }),
                 identities: vec![PrivateKey { key_id: 1, bytes: [0x5a; 32] }],

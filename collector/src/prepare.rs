@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{Client, Connection, HostKeyPolicy, Mode, Ssh};
 use envelope::Identity;
-use model::Outcome;
 use model::wire::{MAX_FETCH, Purpose, Request};
+use model::{Outcome, Phase};
 use storage::ClientRow;
 
+use crate::budget::Budget;
 use crate::credential::Wallet;
 use crate::host_key::Expected;
 use crate::job::{Credentials, Dial, Job, Place, PrivateKey, Task, Way};
@@ -111,6 +112,7 @@ impl Preparer {
             fresh: errand.fresh,
             processes: client.processes.clone(),
             max_bytes: MAX_FETCH,
+            seconds: Budget::new(client.timeout, 0).of(Phase::Exec).as_secs() as u32,
             purpose: errand.purpose,
         };
         let private =

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 
 use model::text::escape;
-use model::wire::SERVE_INSTALLED;
+use model::wire::{ANSWERS_ALONE, SERVE_INSTALLED};
 
 use crate::spool::Limits;
 
@@ -26,7 +26,7 @@ pub fn check(asked: Option<&OsStr>) -> Result<(), String> {
         Some(asked) => format!("not `{}`", escape(&asked.to_string_lossy())),
         None => "and gives no shell".to_owned(),
     };
-    Err(format!("local-probe {version}: this login answers `{SERVE_INSTALLED}` alone, {found}"))
+    Err(format!("local-probe {version}: {ANSWERS_ALONE}, {found}"))
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ use crate::{forced, install, report, show};
 /// How long a request may let us wait.
 const REQUEST: i64 = 30;
 
-/// How long one exec may take, whatever hangs; the collector gives up earlier.
-const RUN: Duration = Duration::from_secs(120);
+/// How long one sample may take, whatever hangs.
+const SAMPLE: Duration = Duration::from_secs(120);
 
 /// Does what the command line asks for.
 pub fn run() -> Exit {
@@ -127,7 +127,7 @@ fn take_sample(home: &Path, client: model::ClientUid) -> Result<Taken, Fault> {
     }
     let home = Directory::open(home)?;
     let mut spool = Spool::open(&home, client, Limits::default())?;
-    watch(spool.lock_handle()?);
+    watch(spool.lock_handle()?, SAMPLE);
     sample::link(&spool, &home);
     let Some(recipient) = spool.recipient()? else {
         let detail = format!(
@@ -175,9 +175,9 @@ fn unbuffered_output() -> io::Result<File> {
 }
 
 /// Ends the process when its time is over: a collector that stops reading must not hold the lock.
-fn watch(lock: OwnedFd) {
+fn watch(lock: OwnedFd, time: Duration) {
     let work = move || {
-        std::thread::sleep(RUN);
+        std::thread::sleep(time);
         let _ = rustix::fs::flock(&lock, FlockOperation::Unlock);
         give_up_streams();
         std::process::exit(i32::from(Exit::Partial as u8));

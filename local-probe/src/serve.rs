@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use model::wire::{
     End, Fault, Frame, Hello, Kind, MAGIC, MAX_FETCH, MAX_PROCESSES, Purpose, Request, from_cbor,
@@ -13,6 +14,9 @@ use crate::leave::leave;
 use crate::machine::Machine;
 use crate::sample;
 use crate::spool::{Agreement, Directory, Limits, Spool, other};
+
+/// The longest that a collector may say it waits: an hour.
+const MAX_SECONDS: u32 = 3600;
 
 /// How a stream ended.
 #[derive(Debug)]
@@ -36,13 +40,14 @@ pub struct RemoteDir<'a> {
     pub shipped: bool,
 }
 
-/// Serves one request. `locked` gets a handle by which another thread may give the spool's lock up.
+/// Serves one request. `locked` gets a handle by which another thread may give the spool's lock up, and
+/// the time after which it should.
 pub fn serve(
     machine: &Machine,
     home: &RemoteDir<'_>,
     input: &mut impl Read,
     output: &mut impl Write,
-    locked: impl FnOnce(OwnedFd),
+    locked: impl FnOnce(OwnedFd, Duration),
 ) -> Served {
     if let Err(error) = output.write_all(MAGIC) {
         return Served::Cut(error);
@@ -80,12 +85,13 @@ fn answer(
     remote_dir: &RemoteDir<'_>,
     input: &mut impl Read,
     stream: &mut Stream<impl Write>,
-    locked: impl FnOnce(OwnedFd),
+    locked: impl FnOnce(OwnedFd, Duration),
 ) -> Result<(), Broken> {
     let request = read_request(input).map_err(other)?;
     let home = Directory::open(remote_dir.path)?;
     let mut spool = Spool::open(&home, request.client, remote_dir.limits)?;
-    locked(spool.lock_handle()?);
+    // A little more than the collector waits: it is the one to say that the time is up.
+    locked(spool.lock_handle()?, Duration::from_secs(u64::from(request.seconds.min(MAX_SECONDS)) + 10));
     // Whatever hinders a new record, what is there already is streamed first.
     let prepared = match request.purpose {
         Purpose::Collect => {

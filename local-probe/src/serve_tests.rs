@@ -24,7 +24,7 @@ fn machine(root: &Path, name: &str) -> Machine {
     let path = root.join("proc/sys/kernel");
     fs::create_dir_all(&path).unwrap();
     fs::write(path.join("hostname"), name).unwrap();
-    Machine { root: root.to_owned(), pause: std::time::Duration::ZERO, ..Machine::this(Path::new("/")) }
+    Machine { root: root.to_owned(), pause: Duration::ZERO, ..Machine::this(Path::new("/")) }
 }
 
 fn request(identity: &Identity, stored: Option<StoredThrough>, max_bytes: u64) -> Request {
@@ -35,6 +35,7 @@ fn request(identity: &Identity, stored: Option<StoredThrough>, max_bytes: u64) -
         fresh: true,
         processes: Vec::new(),
         max_bytes,
+        seconds: 30,
         purpose: Purpose::Collect,
     }
 }
@@ -46,7 +47,7 @@ fn shipped(path: &Path, limits: Limits) -> RemoteDir<'_> {
 fn fetch(machine: &Machine, home: &Path, limits: Limits, request: &Request) -> Fetched {
     let input = Frame::of(Kind::Request, request).to_bytes();
     let mut output = Vec::new();
-    let served = serve(machine, &shipped(home, limits), &mut &input[..], &mut output, |_| ());
+    let served = serve(machine, &shipped(home, limits), &mut &input[..], &mut output, |_, _| ());
     assert!(!matches!(served, Served::Cut(_)));
     let mut rest = output.strip_prefix(MAGIC).expect("the magic comes first").to_vec();
     let (mut fetched, mut hash) = (Fetched::default(), Sha256::new());
@@ -192,7 +193,7 @@ fn what_is_no_request_is_a_fault() {
     let huge = [1, 0xff, 0xff, 0xff, 0xff];
     for input in [&b""[..], b"\x01\x00\x00", &other, &huge, &[1, 0, 0, 0, 1, 0x80]] {
         let mut output = Vec::new();
-        let served = serve(&machine, &shipped(home.path(), LIMITS), &mut &input[..], &mut output, |_| ());
+        let served = serve(&machine, &shipped(home.path(), LIMITS), &mut &input[..], &mut output, |_, _| ());
         assert!(matches!(served, Served::Faulty(_)), "{input:?}");
     }
 }
@@ -214,7 +215,7 @@ fn a_collector_that_goes_away_is_no_panic() {
     let input = Frame::of(Kind::Request, &request(&identity, None, MAX_FETCH)).to_bytes();
     for writes in 0..3 {
         let served =
-            serve(&machine, &shipped(home.path(), LIMITS), &mut &input[..], &mut Gone(writes), |_| ());
+            serve(&machine, &shipped(home.path(), LIMITS), &mut &input[..], &mut Gone(writes), |_, _| ());
         assert!(matches!(served, Served::Cut(_)));
     }
     let all = fetch(&machine, home.path(), LIMITS, &request(&identity, None, MAX_FETCH));

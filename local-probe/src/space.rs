@@ -104,7 +104,7 @@ mod tests {
             _ => Ok(Space::default()),
         });
         let paths: Vec<PathBuf> = ["/", "/dead", "/refused", "/last"].map(PathBuf::from).to_vec();
-        let patience = Patience { each: Duration::from_millis(300), all: Duration::from_secs(60) };
+        let patience = Patience { each: Duration::from_secs(2), all: Duration::from_secs(600) };
         let answers = ask_all(&paths, &ask, patience);
         assert!(
             matches!(
@@ -122,7 +122,7 @@ mod tests {
                 std::thread::park();
             }
         });
-        let patience = Patience { each: Duration::from_millis(50), all: Duration::from_millis(120) };
+        let patience = Patience { each: Duration::from_millis(200), all: Duration::from_secs(2) };
         let answers = ask_all(&vec![PathBuf::from("/dead"); 100], &ask, patience);
         assert!(matches!(answers[0], Answer::Stuck));
         assert!(matches!(answers[99], Answer::NotAsked));

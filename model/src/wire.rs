@@ -24,6 +24,9 @@ pub const MAGIC_STEM: &[u8; 14] = b"\x02fleet-health/";
 /// answers (sshd hands it over as `SSH_ORIGINAL_COMMAND`).
 pub const SERVE_INSTALLED: &str = "local-probe serve";
 
+/// What an installed probe says of the login that it limits, when that is asked for anything else.
+pub const ANSWERS_ALONE: &str = "this login answers `local-probe serve` alone";
+
 /// Bytes of login noise before [`MAGIC`] that are skipped.
 pub const MAX_NOISE: usize = 64 * 1024;
 
@@ -58,9 +61,17 @@ pub struct Request {
     pub processes: Vec<String>,
     /// Envelope bytes after which the stream ends early, with [`End::more`].
     pub max_bytes: u64,
+    /// How long the collector waits for the exec, in seconds: nobody reads on after that.
+    #[serde(default = "usual_seconds")]
+    pub seconds: u32,
     /// What the visit is for.
     #[serde(default, skip_serializing_if = "Purpose::is_collect")]
     pub purpose: Purpose,
+}
+
+/// What collectors waited at most that did not say it.
+fn usual_seconds() -> u32 {
+    120
 }
 
 /// What a visit is for. A probe that knows only the first answers every visit as one, and [`End::left`] tells.
@@ -309,6 +320,7 @@ mod tests {
             fresh: true,
             processes: Vec::new(),
             max_bytes: 5,
+            seconds: 120,
             purpose: Purpose::Collect,
         };
         assert_eq!(from_cbor::<Request>(&to_cbor(&later)), Ok(expected));

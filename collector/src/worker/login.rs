@@ -24,6 +24,8 @@ struct Tried {
     refused: Vec<String>,
     /// What could not even be sent.
     unusable: Vec<String>,
+    /// How many keys of an agent were left out.
+    not_offered: usize,
     /// What the server took.
     passed: String,
 }
@@ -140,6 +142,7 @@ fn by_agent(
     }
     if named.is_empty() {
         wanted.extend(keys.iter().take(MAX_AGENT_KEYS));
+        tried.not_offered = keys.len().saturating_sub(MAX_AGENT_KEYS);
     }
     for key in wanted {
         if tried.passed(&format!("agent's key {}", escape(key.comment())), agent.userauth(username, key))? {
@@ -196,6 +199,12 @@ impl Tried {
         };
         if !self.unusable.is_empty() {
             detail = format!("{detail}; not usable: {}", self.unusable.join(", "));
+        }
+        if self.not_offered > 0 {
+            let more = self.not_offered;
+            detail = format!(
+                "{detail}; {more} more keys of the agent were not offered: name the one as identity-file=FILE.pub"
+            );
         }
         Outcome::AuthRefused { detail: format!("{detail}; the server takes {takes}") }
     }

@@ -173,6 +173,7 @@ mod tests {
             fresh: false,
             processes: Vec::new(),
             max_bytes: MAX_FETCH,
+            seconds: 30,
             purpose: Purpose::Collect,
         };
         Records::new(&request, &[PrivateKey { key_id: 1, bytes: [7; 32] }], false)

@@ -1,6 +1,7 @@
-//! The two commands that are run at a client. Pure text: `remote-dir` holds letters, digits and `._/~+-` only (config
+//! The commands that are run at a client. Pure text: `remote-dir` holds letters, digits and `._/~+-` only (config
 //! checks it), so that the single quotes mean the same to sh, bash, dash, ksh, zsh, csh, fish and busybox.
 
+use model::ClientUid;
 use model::wire::MISSING;
 
 use crate::probe::Probes;
@@ -10,6 +11,21 @@ pub(super) const BEGUN: &str = "fleet-health:begun";
 
 /// What the probe's `install` prints when all went well.
 pub(super) const INSTALLED: &str = "fleet-health:installed";
+
+/// How a command prints `marker`. Some logins show the command before they run it, or instead: it must not hold the marker.
+fn printed(marker: &str) -> String {
+    marker.replacen(':', "\":\"", 1)
+}
+
+/// Says which of `directories` hold the spool of `client`, each on a line of its own.
+pub(super) fn holders(directories: &[String], client: ClientUid) -> String {
+    let list = directories.iter().map(|directory| path(directory)).collect::<Vec<_>>().join(" ");
+    let begun = printed(BEGUN);
+    format!(
+        "/bin/sh -c 'echo {begun}; for d in {list}; do \
+         if [ -d $d/{client} ] && [ -O $d ] && [ ! -L $d ]; then echo $d; fi; done'"
+    )
+}
 
 /// Runs the probe of the client's machine from the first directory that has it, else says that it is missing. A directory
 /// or probe of another user, or a link, counts for nothing: everybody knows the probe's name, and may have put a program
@@ -23,18 +39,18 @@ pub(super) fn serve(directories: &[String], probes: &Probes) -> String {
         .iter()
         .map(|(machine, probe)| format!("\"Linux {machine}\") h={};; ", probe.sha256))
         .collect();
-    let cases = cases.concat();
+    let (cases, missing) = (cases.concat(), printed(MISSING));
     format!(
         "/bin/sh -c 'exec 2>&1; h=; m=`uname -sm`; case $m in {cases}esac; \
          if [ $h ]; then for d in {list}; do p=$d/probe-$h; \
          if [ -x $p ] && [ -O $d ] && [ ! -L $d ] && [ -O $p ] && [ ! -L $p ]; then exec $p serve $d; fi; done; fi; \
-         echo {MISSING} $m'"
+         echo {missing} $m'"
     )
 }
 
 /// Says what the client is, in the words of a missing probe.
 pub(super) fn uname() -> String {
-    format!("/bin/sh -c 'echo {MISSING} `uname -sm`'")
+    format!("/bin/sh -c 'echo {} `uname -sm`'", printed(MISSING))
 }
 
 /// Puts the probe of `size` bytes that comes on stdin into `directory`: ours, no link, under a random name that did not
@@ -42,16 +58,16 @@ pub(super) fn uname() -> String {
 /// renames itself. What is refused is removed again, and so is an older copy that would not run.
 pub(super) fn install(directory: &str, size: usize, sha256: &str, random: &str) -> String {
     let d = path(directory);
-    let new = format!("{d}/.upload-{random}");
+    let (new, begun) = (format!("{d}/.upload-{random}"), printed(BEGUN));
     format!(
-        "/bin/sh -c 'exec 2>&1; echo {BEGUN}; umask 077; d={d}; u={new}; mkdir -p $d && [ ! -L $d ] && [ -O $d ] || \
+        "/bin/sh -c 'exec 2>&1; echo {begun}; umask 077; d={d}; u={new}; mkdir -p $d && [ ! -L $d ] && [ -O $d ] || \
          {{ echo $d: not a directory of this user; exit 1; }}; set -C; \
          cat > $u && [ `wc -c < $u` -eq {size} ] && chmod 0500 $u && $u install $d {sha256} || {{ rm -f $u $d/probe-{sha256}; exit 1; }}'"
     )
 }
 
 /// A path that no command takes for an option.
-fn path(directory: &str) -> String {
+pub(super) fn path(directory: &str) -> String {
     if directory.starts_with('-') { format!("./{directory}") } else { directory.to_owned() }
 }
 
@@ -62,6 +78,21 @@ mod tests {
 
     fn embedded() -> Probes {
         Probes::load(&[], &mut |warning| panic!("{warning}"))
+    }
+
+    #[test]
+    fn no_command_holds_what_only_its_answer_says() {
+        let directories = [".fleet-health".to_owned(), "/opt/f".to_owned()];
+        let commands = [
+            serve(&directories, &embedded()),
+            uname(),
+            install(".f", 1, "00", "1"),
+            holders(&directories, ClientUid([7; 16])),
+        ];
+        for command in commands {
+            let held = [MISSING, BEGUN, INSTALLED].into_iter().find(|marker| command.contains(marker));
+            assert_eq!(held, None, "{command}");
+        }
     }
 
     #[test]

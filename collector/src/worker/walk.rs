@@ -2,7 +2,7 @@
 //! missing), open what it streams, pass it up.
 
 use model::text::escape;
-use model::wire::{Frame, Kind, MAX_NOISE, Purpose, Request, SERVE_INSTALLED};
+use model::wire::{ANSWERS_ALONE, Frame, Kind, MAX_NOISE, Purpose, Request, SERVE_INSTALLED};
 use model::{Outcome, Phase};
 
 use super::records::Records;
@@ -123,13 +123,20 @@ impl Visit<'_> {
                 link.note(format!("the probe for {uname} is not there"));
                 probe
             }
+            Served::Broken(said) if said.contains(ANSWERS_ALONE) => {
+                let detail = "the key is limited to an installed probe, and this client is not set to \
+                              mode=\"installed\""
+                    .to_owned();
+                return Err(Outcome::NotInstalled { detail });
+            }
             Served::Broken(said) => {
                 link.note(format!("the probe does not run: {said}"));
                 let uname = uname(transport, &said)?;
                 probes.for_client(&uname).ok_or(Outcome::WrongPlatform { uname })?
             }
         };
-        upload(probe, directories, transport, link)?;
+        let directories = self.spool_first(directories, transport)?;
+        upload(probe, &directories, transport, link)?;
         match self.serve(&command, transport, link)? {
             Served::Ended(outcome) => Ok(outcome),
             Served::Missing(_) => {
@@ -139,6 +146,21 @@ impl Visit<'_> {
                 Err(Outcome::NoExec { detail: format!("it was sent, and does not run: {detail}") })
             }
         }
+    }
+
+    /// `directories`, first the one with the client's spool: a directory before it that has become usable must not leave
+    /// behind what is spooled there, and what the client's own cron goes on to spool.
+    fn spool_first(
+        &self,
+        directories: &[String],
+        transport: &mut dyn Transport,
+    ) -> Result<Vec<String>, Outcome> {
+        let mut ordered = directories.to_vec();
+        if directories.len() > 1 {
+            let said = answer(&script::holders(directories, self.request.client), b"", transport)?;
+            ordered.sort_by_key(|directory| !said.lines().any(|line| line == script::path(directory)));
+        }
+        Ok(ordered)
     }
 
     fn serve(

@@ -57,12 +57,18 @@ struct Array {
 }
 
 /// `md0 : active raid1 sdb1[1] sda1[0](F)`, then a line with `[2/1] [U_]`, then perhaps one with `recovery = 12.6% (1/8)`. An
-/// array without redundancy has no `[n/m]` and cannot miss a disk.
+/// array without redundancy has no `[n/m]` and cannot miss a disk. One that did not come up, `md0 : inactive sdb1[1](S)`, misses
+/// all that are listed.
 fn parse(text: &str) -> Vec<Array> {
     let mut arrays: Vec<Array> = Vec::new();
     let mut current = None;
     for line in text.lines() {
-        if let Some((name, _)) = line.split_once(" : ").filter(|(name, _)| name.starts_with("md")) {
+        if let Some((name, state)) = line.split_once(" : ").filter(|(name, _)| name.starts_with("md")) {
+            let mut words = state.split_whitespace();
+            if words.next() == Some("inactive") {
+                let disks = words.filter(|word| word.contains('[')).count().max(1) as u64;
+                arrays.push(Array { name: name.to_owned(), disks, active: 0, progress: None });
+            }
             current = Some(name.to_owned());
             continue;
         }
@@ -95,6 +101,13 @@ fn progress(line: &str) -> Option<f64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_array_that_did_not_come_up_misses_all_of_its_disks() {
+        let text = "Personalities :\nmd0 : inactive sdb1[1](S) sdc1[2](S)\n      1000 blocks super 1.2\n\n";
+        let inactive = Array { name: "md0".to_owned(), disks: 2, active: 0, progress: None };
+        assert_eq!(parse(text), [inactive]);
+    }
 
     #[test]
     fn an_array_that_misses_a_disk_says_so() {
