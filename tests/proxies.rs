@@ -247,8 +247,9 @@ fn trust_learns_the_bastion_and_then_what_is_behind() {
     pair.configure("", "");
     let run = pair.site.collector(&["trust", "web1", "--yes"]).expect(0);
     let at = |text: &str| run.stdout.find(text).unwrap_or_else(|| panic!("{text} is not in {}", run.stdout));
-    let gate = at(&format!("gate ssh-ed25519 {}", pair.gate.fingerprint("ed25519")));
-    assert!(gate < at(&format!("web1 ssh-ed25519 {}", pair.target.fingerprint("ed25519"))), "{}", run.stdout);
+    assert!(run.stdout.starts_with("gate  ") && run.stdout.contains("\nweb1  "), "{}", run.stdout);
+    let gate = at(&format!("ssh-ed25519  {}", pair.gate.fingerprint("ed25519")));
+    assert!(gate < at(&format!("ssh-ed25519  {}", pair.target.fingerprint("ed25519"))), "{}", run.stdout);
     pair.site.collect().expect_all();
     let again = pair.site.collector(&["trust", "web1", "--yes"]).expect(0);
     assert!(again.stdout.contains("known already"), "{}", again.stdout);
@@ -260,7 +261,7 @@ fn check_host_tells_of_the_hop() {
     pair.configure("", "");
     let shown = pair.site.collector(&["check-host", "web1"]).expect(0).stdout;
     let hop = shown.lines().nth(1).unwrap();
-    assert!(hop.contains("ok    hop") && hop.contains(" s  gate: ssh-ed25519 SHA256:"), "{shown}");
+    assert!(hop.contains("ok    hop") && hop.contains(" s  gate: host key ssh-ed25519 SHA256:"), "{shown}");
     assert!(hop.contains("logged in by key"), "{shown}");
     assert!(shown.contains("connected through the proxy"), "{shown}");
     pair.know(&[&pair.target]);
