@@ -59,11 +59,61 @@ fn every_keyword_that_config_xml_can_say_is_carried_over() {
 }
 
 #[test]
-fn a_jump_host_that_is_no_client_goes_by_its_address() {
+fn a_hop_that_nobody_asked_for_comes_along_with_its_key_and_its_own_way() {
     let site = Site::new();
-    let text = "Host web1\n  HostName 192.0.2.1\n  User ops\n  ProxyJump gate\nHost gate\n  HostName 192.0.2.9\n  Port 2222\n  User jump\n";
-    let run = import(&site, text, &["web1"]).expect(0);
-    assert!(run.stdout.contains("proxy-jump=\"jump@192.0.2.9:2222\""), "{}", run.stdout);
+    make_key(&site.path("one"), "ed25519", "");
+    let key = site.text("one");
+    let text = format!(
+        "Host web*\n  HostName 192.0.2.1\n  User ops\n  ProxyJump gate\n\
+         Host gate\n  HostName 192.0.2.9\n  Port 2222\n  User jump\n  IdentityFile {key}\n  ProxyJump outer\n\
+         Host outer\n  User jump\n"
+    );
+    let run = import(&site, &text, &["web1", "web2"]).expect(0);
+    let client = |name: &str| {
+        format!("  <client name=\"{name}\" ip=\"192.0.2.1\" username=\"ops\" proxy-jump=\"gate\"/>\n")
+    };
+    let hops = format!(
+        "  <client name=\"gate\" ip=\"192.0.2.9\" port=\"2222\" username=\"jump\" identity-file=\"{key}\" \
+         proxy-jump=\"outer\" enabled=\"false\"/>\n  \
+         <client name=\"outer\" ip=\"outer\" username=\"jump\" enabled=\"false\"/>\n"
+    );
+    assert_eq!(format!("{}\n", run.stdout.trim_end_matches('\n')), client("web1") + &client("web2") + &hops);
+    for part in ["gate: on the way to web1: ", "outer: on the way to gate: "] {
+        assert_eq!(run.stderr.matches(part).count(), 1, "{part}: {}", run.stderr);
+    }
+    accepted(&site, &run.stdout);
+}
+
+#[test]
+fn a_hop_is_taken_with_the_login_and_the_port_that_are_written() {
+    let site = Site::new();
+    let text = "Host *\n  User ops\nHost web1\n  ProxyJump admin@gate:2022,admin@[fd00::1]:2022\n\
+                Host web2\n  ProxyJump ssh://other@gate:2022,[192.0.2.7]\n";
+    let run = import(&site, text, &["web1", "web2"]).expect(0);
+    for element in [
+        "name=\"web1\" ip=\"web1\" username=\"ops\" proxy-jump=\"gate fd00::1\"/>",
+        "name=\"web2\" ip=\"web2\" username=\"ops\" proxy-jump=\"other@gate:2022 192.0.2.7\"/>",
+        "name=\"gate\" ip=\"gate\" port=\"2022\" username=\"admin\" enabled=\"false\"/>",
+        "name=\"fd00::1\" ip=\"fd00::1\" port=\"2022\" username=\"admin\" enabled=\"false\"/>",
+        "name=\"192.0.2.7\" ip=\"192.0.2.7\" username=\"ops\" enabled=\"false\"/>",
+    ] {
+        assert!(run.stdout.contains(element), "{element}: {}", run.stdout);
+    }
+    let remark =
+        "web2: the hop gate: another login or port than the client of that name: it is other@gate:2022";
+    assert!(run.stderr.contains(remark), "{}", run.stderr);
+    accepted(&site, &run.stdout);
+}
+
+#[test]
+fn a_host_that_config_xml_would_be_refused_for_is_left_out_with_the_cause() {
+    let site = Site::new();
+    let text = "Host web1\n  User ops\n  ProxyJump gate\nHost gate\n  ProxyCommand nc %n %p\nHost web2\n  User ops\n";
+    let run = import(&site, text, &["--all"]).expect(1);
+    assert_eq!(run.stdout, "  <client name=\"web2\" ip=\"web2\" username=\"ops\"/>\n");
+    for part in ["gate: left out: \"%n\" is not known in a proxy-command; expected: %h", "web1: left out: "] {
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+    }
     accepted(&site, &run.stdout);
 }
 

@@ -181,7 +181,8 @@ impl Context {
         } else {
             hosts.to_vec()
         };
-        let imported = ssh_config::import(file, &hosts, home).map_err(|fault| Stop(fault, Exit::Partial))?;
+        let imported = ssh_config::import(file, &hosts, &self.environment)
+            .map_err(|fault| Stop(fault, Exit::Partial))?;
         imported.remarks.iter().for_each(complain);
         let exit = if imported.count == hosts.len() { Exit::Ok } else { Exit::Partial };
         let Some(write) = write else {

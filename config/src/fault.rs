@@ -64,6 +64,14 @@ impl Fault {
     pub fn line(&self) -> Option<usize> {
         self.place.as_ref().map(|(line, ..)| *line)
     }
+
+    /// Cause and remedy without the place, on one line.
+    pub fn brief(&self) -> String {
+        let Wrong { message, expected, help } = &self.wrong;
+        let expected = expected.iter().map(|text| format!("expected: {text}"));
+        let parts: Vec<_> = [message.clone()].into_iter().chain(expected).chain(help.clone()).collect();
+        parts.join("; ")
+    }
 }
 
 impl fmt::Display for Fault {
