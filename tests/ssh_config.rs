@@ -149,6 +149,18 @@ fn patterns_are_no_hosts_and_what_ssh_refuses_is_said() {
 }
 
 #[test]
+fn included_files_lie_where_ssh_looks_for_them() {
+    let site = Site::new();
+    for (file, text) in [("home/.ssh/d/1", "Host web1\n  User ops\n"), ("d/1", "Host beside\n")] {
+        std::fs::create_dir_all(site.path(file).parent().unwrap()).unwrap();
+        std::fs::write(site.path(file), text).unwrap();
+    }
+    let run = import(&site, "Include d/[0-9] absent/*\n", &["--all"]).expect(0);
+    assert_eq!(run.stdout, "  <client name=\"web1\" ip=\"web1\" username=\"ops\"/>\n");
+    assert!(run.stderr.contains("Include absent/*: there is no such file"), "{}", run.stderr);
+}
+
+#[test]
 fn what_is_there_is_not_overwritten() {
     let site = Site::new();
     let write = format!("--write={}", site.text("new/hosts.xml"));

@@ -92,7 +92,7 @@ enum Command {
         /// Names as one gives them to ssh
         #[arg(value_name = "HOST", required_unless_present = "all", conflicts_with = "all")]
         hosts: Vec<String>,
-        /// Every name after Host that is no pattern
+        /// Every name after Host that is no pattern, in the user's file (or --file) and what that includes
         #[arg(long)]
         all: bool,
         /// The ssh_config [default: the user's and the system's]

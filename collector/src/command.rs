@@ -169,8 +169,9 @@ impl Context {
         let hosts = if all {
             let usual = || home.map(|home| home.join(".ssh/config")).unwrap_or_default();
             let file = file.map_or_else(usual, Path::to_owned);
-            let names = ssh_config::names(&file);
-            let names = names.map_err(|error| usage(format!("{}: {error}", file.display())))?;
+            let names = ssh_config::names(&file, home);
+            let (names, remarks) = names.map_err(|error| usage(format!("{}: {error}", file.display())))?;
+            remarks.iter().for_each(complain);
             if names.is_empty() {
                 return Err(usage(format!(
                     "{}: it names no host but patterns: give their names",
