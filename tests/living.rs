@@ -8,7 +8,11 @@ use tests::sshd::{Sshd, make_key};
 
 /// What is stored of a client.
 fn row(site: &Site, name: &str) -> Option<ClientRow> {
-    let mut store = SqliteStore::open_existing(&site.path("state/fleet.db")).expect("it was made");
+    let database = site.path("state/fleet.db");
+    if !database.exists() {
+        return None;
+    }
+    let mut store = SqliteStore::open_existing(&database).expect("it was made");
     store.find(&name.parse().expect("a name")).expect("it can be read")
 }
 
@@ -41,8 +45,11 @@ fn check_host_tells_every_stage_and_leaves_nothing_behind() {
     let stages = checked(&site, "web", 0);
     assert_eq!(names(&stages), STAGES);
     assert!(stages.iter().take(6).all(|stage| stage["seconds"].is_number()), "{stages:?}");
+    let probe = stages[6]["detail"].as_str().expect("a text");
+    let start = format!("version {} on ", env!("CARGO_PKG_VERSION"));
+    assert!(probe.starts_with(&start) && probe.contains(", kernel "), "{probe}");
     assert!(!site.remote_dir("web").exists(), "the trial's directory stayed");
-    assert_eq!(row(&site, "web"), None, "the trial was stored");
+    assert!(!site.path("state").exists(), "the trial was stored");
 
     site.collect().expect_all();
     assert_eq!(names(&checked(&site, "web", 0)), STAGES);
@@ -85,8 +92,26 @@ fn check_host_ends_at_the_stage_that_fails_and_says_what_to_do() {
         assert!(said.contains(remedy), "{name}: {said}");
         let shown = site.collector(&["check-host", name]).expect(1).stdout;
         assert!(shown.contains("  FAIL  ") && shown.contains(&format!("-> {said}")), "{shown}");
-        assert_eq!(row(&site, name), None, "the trial was stored");
+        assert!(!site.path("state").exists(), "the trial was stored");
     }
+}
+
+#[test]
+fn check_host_accepts_no_new_host_key_and_makes_no_master_key() {
+    let site = Site::new();
+    let (sshd, other) = (Sshd::start(), Sshd::start());
+    site.know(&other);
+    let accepting = site.client(&sshd, "new", "host-key-policy=\"accept-new\"", "");
+    site.configure(&[&*accepting, &*site.client(&other, "web", "", "")].concat());
+    let stages = checked(&site, "new", 1);
+    assert_eq!(stages.last().expect("a stage")["stage"], "host key");
+    assert!(!site.path("state").exists(), "the key was accepted");
+
+    site.collect_with(&["--only", "web"]).expect_all();
+    std::fs::remove_file(site.path("state/master.key")).expect("it was made");
+    let run = site.collector(&["check-host", "web"]).expect(0);
+    assert!(run.stderr.contains("master.key: it is not there"), "{}", run.stderr);
+    assert!(!site.path("state/master.key").exists(), "it was made anew");
 }
 
 /// Two slots, and clients that take longer than a run may still begin others: two have their turn each time.

@@ -1,5 +1,5 @@
 //! What stands between us and a client, stage by stage: by the same worker and the same code as a collection, but nothing
-//! is stored.
+//! is stored, and no new host key accepted.
 
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use crate::finished::{Finished, Step};
 use crate::found::Found;
 use crate::prepare::{Errand, Preparer};
 use crate::queue::Standing;
+use crate::random;
 use crate::report::{counted, remedy, told};
+use crate::route::{self, Route};
 use crate::supervisor::{Visit, supervise};
 use crate::trust::All;
-use crate::{random, route};
 
 /// One stage, as `--json` gives it.
 #[derive(Debug, PartialEq, Serialize)]
@@ -70,21 +71,19 @@ pub(crate) fn check(subjects: &[Subject<'_>], slots: usize, preparer: &Preparer)
             standing: Standing { failed_last: false, not_reached_last: false },
         })
         .collect();
-    let prepare = |index: usize| {
-        let (row, identities) = whose(index);
-        preparer.collect(subjects[index].client, row, identities, Errand { fresh: true, ..Errand::default() })
+    let collect = |index: usize, (row, identities), errand| {
+        let route = preparer.collect(subjects[index].client, row, identities, errand);
+        route.map(Route::accepting_none)
     };
+    let prepare = |index| collect(index, whose(index), Errand { fresh: true, ..Errand::default() });
     let mut all = All(Vec::new());
     let order: Vec<_> = (0..visits.len()).collect();
     let Ok(()) = supervise(&visits, &order, slots, None, &prepare, &mut all);
     all.0.sort_by_key(|finished| finished.index);
     let spooled = |finished: &&Finished| subjects[finished.index].known.is_none() && finished.hello.is_some();
     let tidy: Vec<_> = all.0.iter().filter(spooled).map(|finished| finished.index).collect();
-    let leave = |index: usize| {
-        let (row, identities) = &strangers[index];
-        let errand = Errand { purpose: Purpose::Abandon, ..Errand::default() };
-        preparer.collect(subjects[index].client, row, identities, errand)
-    };
+    let errand = Errand { purpose: Purpose::Abandon, ..Errand::default() };
+    let leave = |index| collect(index, whose(index), errand);
     let mut tidied = All(Vec::new());
     let Ok(()) = supervise(&visits, &tidy, slots, None, &leave, &mut tidied);
     for left in tidied.0.iter().filter(|finished| !finished.outcome.is_collected()) {

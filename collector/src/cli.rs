@@ -75,7 +75,7 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Go to clients step by step and say what is found and what is in the way; stores nothing
+    /// Go to clients step by step and say what is found and what is in the way; stores nothing and trusts no new host key
     CheckHost {
         /// A client's name or @group
         #[arg(value_name = "NAME|@GROUP", required_unless_present = "all", conflicts_with = "all")]

@@ -5,9 +5,11 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use config::{Client, Connection, Environment, HostKeyPolicy, Settings, Ssh, StorageUrl};
+use envelope::MasterKey;
 use model::{ClientName, Exit};
 use storage::{ReportStore as _, SqliteStore};
 
+use crate::check_host::Subject;
 use crate::cli::{RunArgs, Target};
 use crate::clients::{Clients, Refusal};
 use crate::credential::Wallet;
@@ -134,19 +136,10 @@ impl Context {
     pub(crate) fn check_host(&self, only: &[String], json: bool) -> Result<Exit, Stop> {
         let settings = self.load()?;
         let chosen = select(&settings.clients, only).map_err(usage)?;
-        let failure = |failure: run::Failure| Stop(failure.to_string(), failure.exit());
-        let StorageUrl::Sqlite(database) = &settings.storage;
-        let mut store = SqliteStore::open(database).map_err(|error| failure(error.into()))?;
-        let master = run::master_key(&settings.storage.state_dir()).map_err(failure)?;
-        let mut subjects = Vec::with_capacity(chosen.len());
-        for client in chosen {
-            let row = store.find(&client.name).map_err(|error| failure(error.into()))?;
-            let known = row.and_then(|row| {
-                let identities = keys::open(&row, &master, &mut |warning| log::warn!("{warning}"));
-                (!identities.is_empty()).then_some((row, identities))
-            });
-            subjects.push(check_host::Subject { client, known });
-        }
+        let subjects = subjects(&settings, &chosen).map_err(|failure| {
+            let exit = failure.exit();
+            Stop(failure.to_string(), exit)
+        })?;
         let preparer = self.preparer(&settings);
         let checked = check_host::check(&subjects, settings.concurrency, &preparer);
         if json {
@@ -243,6 +236,27 @@ impl Context {
     fn hosts(&self, settings: &Settings) -> Hosts {
         Hosts::new(&settings.storage.state_dir(), self.environment.home.as_deref())
     }
+}
+
+/// Whom to check, as what is stored knows them: nothing is made for that.
+fn subjects<'a>(settings: &Settings, chosen: &[&'a Client]) -> Result<Vec<Subject<'a>>, run::Failure> {
+    let StorageUrl::Sqlite(database) = &settings.storage;
+    let mut store = database.exists().then(|| SqliteStore::open_existing(database)).transpose()?;
+    let file = run::master_key_file(&settings.storage.state_dir());
+    let master = MasterKey::load(&file).map_err(|fault| run::Failure::MasterKey(fault.to_string()))?;
+    if store.is_some() && master.is_none() {
+        log::warn!("{}: it is not there: clients are visited as if they were new", file.display());
+    }
+    let mut subjects = Vec::with_capacity(chosen.len());
+    for client in chosen {
+        let row = store.as_mut().map(|store| store.find(&client.name)).transpose()?.flatten();
+        let known = row.zip(master.as_ref()).and_then(|(row, master)| {
+            let identities = keys::open(&row, master, &mut |warning| log::warn!("{warning}"));
+            (!identities.is_empty()).then_some((row, identities))
+        });
+        subjects.push(Subject { client, known });
+    }
+    Ok(subjects)
 }
 
 fn dry_run(clients: &[&Client], hosts: &Hosts) -> Result<Exit, Stop> {

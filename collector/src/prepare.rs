@@ -129,9 +129,7 @@ impl Preparer {
     /// The route of seeing `client`'s host key. That needs no credential of the client's, so its worker gets none; and
     /// nothing is accepted on the way, since a person is there to be asked.
     pub(crate) fn host_key(&self, client: &Client) -> Result<Route, Outcome> {
-        let mut route = self.route(client, Task::HostKey)?;
-        route.legs.iter_mut().for_each(|leg| leg.accept = None);
-        Ok(route)
+        self.route(client, Task::HostKey).map(Route::accepting_none)
     }
 
     fn route(&self, client: &Client, task: Task) -> Result<Route, Outcome> {

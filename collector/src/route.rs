@@ -62,6 +62,14 @@ pub(crate) struct Leg {
     pub(crate) accept: Option<PathBuf>,
 }
 
+impl Route {
+    /// The same, but no server's new host key is accepted on it.
+    pub(crate) fn accepting_none(mut self) -> Self {
+        self.legs.iter_mut().for_each(|leg| leg.accept = None);
+        self
+    }
+}
+
 impl Leg {
     /// `outcome`, which came about on this leg.
     pub(crate) fn ended(&self, outcome: Outcome) -> Outcome {

@@ -1,7 +1,7 @@
 //! One run: who is to be visited, the visits, and what they brought into the storage.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use config::{Client, Settings, StorageUrl};
@@ -129,8 +129,13 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
 
 /// The key that seals the clients' key pairs, made where there is none.
 pub(crate) fn master_key(state_dir: &Path) -> Result<MasterKey, Failure> {
-    MasterKey::load_or_create(&state_dir.join("master.key"))
+    MasterKey::load_or_create(&master_key_file(state_dir))
         .map_err(|fault| Failure::MasterKey(fault.to_string()))
+}
+
+/// Where that key lies.
+pub(crate) fn master_key_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("master.key")
 }
 
 /// When the latest whole runs began, this one included.

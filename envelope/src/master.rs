@@ -63,18 +63,23 @@ impl fmt::Display for MasterKeyError {
 impl std::error::Error for MasterKeyError {}
 
 impl MasterKey {
+    /// Reads the key at `path`; `None` where there is none.
+    pub fn load(path: &Path) -> Result<Option<Self>, MasterKeyError> {
+        match File::open(path) {
+            Ok(file) => Self::read(file, path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(MasterKeyError::Io(path.to_owned(), error)),
+        }
+    }
+
     /// Reads the key at `path`; makes a random one there, for the running user alone, if there is none.
     pub fn load_or_create(path: &Path) -> Result<Self, MasterKeyError> {
-        let io = |error| MasterKeyError::Io(path.to_owned(), error);
-        match File::open(path) {
-            Ok(file) => Self::read(file, path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                create(path)?;
-                // Read back: another program may have made one at the same time, and one only must win.
-                Self::read(File::open(path).map_err(io)?, path)
-            }
-            Err(error) => Err(io(error)),
+        if let Some(key) = Self::load(path)? {
+            return Ok(key);
         }
+        create(path)?;
+        // Read back: another program may have made one at the same time, and one only must win.
+        Self::read(File::open(path).map_err(|error| MasterKeyError::Io(path.to_owned(), error))?, path)
     }
 
     fn read(file: File, path: &Path) -> Result<Self, MasterKeyError> {
