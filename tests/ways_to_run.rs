@@ -214,11 +214,13 @@ fn the_recipe_is_one_that_works() {
     let directory = client.directory.display();
     assert_eq!(line, format!("restrict,command=\"/usr/local/bin/local-probe forced {directory}\" {key}"));
     let uid = std::fs::read_dir(&client.directory).unwrap().flatten().next().unwrap().file_name();
-    let cron = recipe.lines().find_map(|line| line.trim().strip_prefix("*/5 * * * * ")).unwrap();
-    let probe = client.site.text("local-probe");
-    let cron = cron.replace("/usr/local/bin/local-probe", &probe);
+    let cron = recipe.lines().find_map(|line| line.trim().strip_prefix("*/5 * * * *  ")).unwrap();
+    let port = format!("scp -P {} local-probe root@127.0.0.1:", client.sshd.port());
+    assert!(recipe.contains(&port), "{recipe}");
+    let checked = client.site.collector(&["check-host", "web1"]).expect(0).stdout;
+    assert!(checked.contains(cron), "one line for both: {checked}");
     assert!(cron.contains(uid.to_str().unwrap()), "{cron}");
-    child::output("/bin/sh", &["-c", &cron]);
+    child::output("/bin/sh", &["-c", cron]);
     assert_eq!(records(&client.directory), 2);
     client.site.collect().expect_all();
 }

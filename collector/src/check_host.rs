@@ -15,11 +15,11 @@ use crate::finished::{Finished, Step};
 use crate::found::Found;
 use crate::prepare::{Errand, Preparer};
 use crate::queue::Standing;
-use crate::random;
 use crate::report::{counted, remedy, told};
 use crate::route::{self, Route};
 use crate::supervisor::{Visit, supervise};
 use crate::trust::All;
+use crate::{random, recipe};
 
 /// One stage, as `--json` gives it.
 #[derive(Debug, PartialEq, Serialize)]
@@ -156,7 +156,7 @@ fn cron(uid: ClientUid, finished: &Finished) -> Option<String> {
         Step::Found(Found::Probe { directory, .. }) if !directory.is_empty() => Some(directory),
         _ => None,
     })?;
-    Some(format!("*/5 * * * *  {}/{uid}/sample", model::text::escape(probe)))
+    Some(recipe::cron_line(probe, &uid.to_string()))
 }
 
 /// The stages of a visit that ended: those that were passed, then the one that failed.
@@ -416,7 +416,7 @@ mod tests {
         );
         assert_eq!(
             cron(ClientUid([0; 16]), &finished).unwrap(),
-            format!("*/5 * * * *  /d/{}/sample", "0".repeat(32))
+            format!("*/5 * * * *  /d/{}/sample >/dev/null 2>&1", "0".repeat(32))
         );
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use config::{Client, Connection, Mode, Settings, StorageUrl};
+use config::{Client, Connection, Mode, Proxy, Settings, Ssh, StorageUrl};
+use model::text::escape;
 use model::wire::SERVE_INSTALLED;
 use storage::{History as _, SqliteStore};
 
@@ -13,35 +14,89 @@ const PROGRAM: &str = "/usr/local/bin/local-probe";
 #[derive(Debug)]
 struct Facts {
     name: String,
-    address: String,
     username: String,
-    installed: bool,
-    /// The directory of probe and spool.
-    directory: String,
+    root: RootLogin,
+    /// The directories of probe and spool, in the order in which they are tried.
+    directories: Vec<String>,
     /// The public half of the key that logs in.
     public_key: String,
     /// The client's uid, once it was collected.
     uid: Option<String>,
 }
 
+/// How root gets there: what scp and ssh are given.
+#[derive(Debug)]
+struct RootLogin {
+    address: String,
+    port: u16,
+    /// The hops, as `ProxyJump` has them; empty where there are none.
+    jump: String,
+    /// Whether a command is on the way, which is the login's own.
+    command: bool,
+}
+
+impl RootLogin {
+    fn of(ssh: &Ssh) -> Self {
+        let hops = match &ssh.proxy {
+            Some(Proxy::Jump(hops)) => &hops[..],
+            Some(Proxy::Command(_)) | None => &[],
+        };
+        let first = hops.first().map_or(ssh, |hop| &hop.ssh);
+        let places: Vec<_> = hops.iter().map(|hop| hop.ssh.place()).collect();
+        Self {
+            address: ssh.address.clone(),
+            port: ssh.port,
+            jump: places.join(","),
+            command: matches!(first.proxy, Some(Proxy::Command(_))),
+        }
+    }
+
+    /// The options, with the port as the program calls it.
+    fn options(&self, port: &str) -> String {
+        let port = if self.port == 22 { String::new() } else { format!("{port} {} ", self.port) };
+        let by_jump = !self.jump.is_empty() && !self.command;
+        let jump = if by_jump { format!("-o 'ProxyJump={}' ", self.jump) } else { String::new() };
+        port + &jump
+    }
+
+    fn scp(&self, file: &str, target: &str) -> String {
+        let Self { address, .. } = self;
+        let to = if address.contains(':') {
+            format!("'root@[{address}]:{target}'")
+        } else {
+            format!("root@{address}:{target}")
+        };
+        format!("scp {}{file} {to}", self.options("-P"))
+    }
+
+    fn ssh(&self, command: &str) -> String {
+        format!("ssh {}root@{} {command}", self.options("-p"), self.address)
+    }
+}
+
+/// The line for the client's own crontab, whichever way its probe came: the spool in `directory` has a link to it.
+pub(crate) fn cron_line(directory: &str, uid: &str) -> String {
+    format!("*/5 * * * *  {}/{uid}/sample >/dev/null 2>&1", escape(directory))
+}
+
 /// The recipe for `client`.
 pub(crate) fn of(settings: &Settings, client: &Client) -> String {
-    let (address, username, key) = match &client.connection {
-        Connection::Ssh(ssh) => (ssh.address.as_str(), ssh.username.as_str(), ssh.identity_files.first()),
-        Connection::Local => {
-            return "this machine is collected without SSH: there is no key to limit".to_owned();
-        }
+    let Connection::Ssh(ssh) = &client.connection else {
+        return "this machine is collected without SSH: there is no key to limit".to_owned();
     };
-    let public_key = key.map_or_else(
+    let public_key = ssh.identity_files.first().map_or_else(
         || "PUBLIC-KEY".to_owned(),
         |file| public_half(file).unwrap_or_else(|| format!("PUBLIC-HALF-OF:{}", file.display())),
     );
     text(&Facts {
         name: client.name.to_string(),
-        address: address.to_owned(),
-        username: username.to_owned(),
-        installed: client.mode == Mode::Installed,
-        directory: client.remote_dirs.first().cloned().unwrap_or_default(),
+        username: ssh.username.clone(),
+        root: RootLogin::of(ssh),
+        directories: match client.mode {
+            Mode::Ship => client.remote_dirs.clone(),
+            // The one that the key's line says.
+            Mode::Installed => client.remote_dirs.iter().take(1).cloned().collect(),
+        },
         public_key,
         uid: uid(&settings.storage, client),
     })
@@ -66,17 +121,31 @@ fn uid(storage: &StorageUrl, client: &Client) -> Option<String> {
 }
 
 fn text(facts: &Facts) -> String {
-    let Facts { name, address, username, installed, directory, public_key, uid } = facts;
-    let uid_or_not = uid.as_deref().unwrap_or("CLIENT-UID");
-    let cron = if *installed {
-        format!("{PROGRAM} sample {directory} {uid_or_not}")
-    } else {
-        format!("{directory}/{uid_or_not}/sample")
-    };
+    let Facts { name, username, root, directories, public_key, uid } = facts;
+    let directory = directories.first().map_or("", String::as_str);
+    let cron = cron_line(directory, uid.as_deref().unwrap_or("CLIENT-UID"));
     let unknown = if uid.is_some() {
         ""
     } else {
         "CLIENT-UID is known once the client was collected: run this command again then.\n"
+    };
+    let elsewhere = if directories.len() > 1 {
+        let all = directories.join(", ");
+        format!(
+            "Where its spool lies in another of {all}, `fleet-collector check-host {name}` prints this line.\n"
+        )
+    } else {
+        String::new()
+    };
+    let (scp, chown, chmod) = (
+        root.scp("local-probe", PROGRAM),
+        root.ssh(&format!("chown root:root {PROGRAM}")),
+        root.ssh(&format!("chmod 755 {PROGRAM}")),
+    );
+    let by_command = if root.command {
+        "\n   The way there leads through a proxy-command of config.xml: give scp and ssh one as root needs it.\n"
+    } else {
+        ""
     };
     format!(
         "\
@@ -85,10 +154,10 @@ fn text(facts: &Facts) -> String {
 1. Write the probe here, and put it on the client as root's (not the login's, which must not change it):
 
     fleet-collector probe --write local-probe        # --machine aarch64 and so on for others
-    scp local-probe root@{address}:{PROGRAM}
-    ssh root@{address} chown root:root {PROGRAM}
-    ssh root@{address} chmod 755 {PROGRAM}
-
+    {scp}
+    {chown}
+    {chmod}
+{by_command}
 2. On the client, let this be the only line of {username}'s ~/.ssh/authorized_keys with that key:
 
     restrict,command=\"{PROGRAM} forced {directory}\" {public_key}
@@ -102,9 +171,9 @@ fn text(facts: &Facts) -> String {
 
 In {username}'s crontab on the client, after the first collection:
 
-    */5 * * * * {cron} >/dev/null 2>&1
+    {cron}
 
-{unknown}"
+{unknown}{elsewhere}"
     )
 }
 
@@ -115,10 +184,14 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             name: "web1".to_owned(),
-            address: "192.0.2.11".to_owned(),
             username: "ops".to_owned(),
-            installed: false,
-            directory: ".fleet-health".to_owned(),
+            root: RootLogin {
+                address: "192.0.2.11".to_owned(),
+                port: 22,
+                jump: String::new(),
+                command: false,
+            },
+            directories: vec![".fleet-health".to_owned()],
             public_key: "ssh-ed25519 AAAA".to_owned(),
             uid: Some("0123".to_owned()),
         }
@@ -126,16 +199,38 @@ mod tests {
 
     #[test]
     fn it_names_the_key_line_and_the_cron_line() {
-        let shipped = text(&facts());
+        let said = text(&facts());
         let line = "restrict,command=\"/usr/local/bin/local-probe forced .fleet-health\" ssh-ed25519 AAAA\n";
-        assert!(shipped.contains(line), "{shipped}");
-        assert!(shipped.contains("*/5 * * * * .fleet-health/0123/sample >"), "{shipped}");
-        let installed = text(&Facts { installed: true, ..facts() });
-        assert!(
-            installed.contains("* /usr/local/bin/local-probe sample .fleet-health 0123 >"),
-            "{installed}"
-        );
+        assert!(said.contains(line), "{said}");
+        let cron = "    */5 * * * *  .fleet-health/0123/sample >/dev/null 2>&1\n\n";
+        assert!(said.ends_with(cron), "{said}");
         assert!(text(&Facts { uid: None, ..facts() }).contains("CLIENT-UID is known once"));
+        let two = vec!["a".to_owned(), "/b".to_owned()];
+        let said = text(&Facts { directories: two, ..facts() });
+        assert!(said.contains("another of a, /b, `fleet-collector check-host web1`"), "{said}");
+    }
+
+    #[test]
+    fn root_goes_there_by_the_port_and_the_hops_of_the_client() {
+        let said = text(&facts());
+        assert!(said.contains("    scp local-probe root@192.0.2.11:/usr/local/bin/local-probe\n"), "{said}");
+        assert!(said.contains("    ssh root@192.0.2.11 chmod 755 "), "{said}");
+        let root = |command| RootLogin {
+            address: "2001:db8::1".to_owned(),
+            port: 2222,
+            jump: "ops@[2001:db8::9]:22".to_owned(),
+            command,
+        };
+        let said = text(&Facts { root: root(false), ..facts() });
+        let jump = "-o 'ProxyJump=ops@[2001:db8::9]:22'";
+        for line in [
+            format!("    scp -P 2222 {jump} local-probe 'root@[2001:db8::1]:/usr/local/bin/local-probe'\n"),
+            format!("    ssh -p 2222 {jump} root@2001:db8::1 chmod 755 /usr/local/bin/local-probe\n\n2."),
+        ] {
+            assert!(said.contains(&line), "{line}: {said}");
+        }
+        let said = text(&Facts { root: root(true), ..facts() });
+        assert!(said.contains("leads through a proxy-command") && !said.contains("ProxyJump"), "{said}");
     }
 
     #[test]
