@@ -118,6 +118,28 @@ fn a_host_that_config_xml_would_be_refused_for_is_left_out_with_the_cause() {
 }
 
 #[test]
+fn accept_new_is_carried_over_and_no_check_at_all_is_not() {
+    let site = Site::new();
+    let text = "Host *\n  User ops\nHost web1\n  StrictHostKeyChecking accept-new\nHost web2\n  StrictHostKeyChecking no\n\
+                Host web3\n  StrictHostKeyChecking yes\n";
+    let run = import(&site, text, &["--all"]).expect(0);
+    let client = |name: &str, policy: &str| {
+        format!("  <client name=\"{name}\" ip=\"{name}\" username=\"ops\"{policy}/>\n")
+    };
+    let accepting = client("web1", " host-key-policy=\"accept-new\"");
+    assert_eq!(
+        format!("{}\n", run.stdout.trim_end_matches('\n')),
+        accepting + &client("web2", "") + &client("web3", "")
+    );
+    assert_eq!(
+        run.stderr,
+        "web1: StrictHostKeyChecking accept-new: its first host key will be accepted; beside a password that is a fault\n\
+         web2: StrictHostKeyChecking no: config.xml cannot say that; host keys are always verified\n"
+    );
+    assert!(accepted(&site, &run.stdout).contains("accepts new host keys"));
+}
+
+#[test]
 fn what_cannot_be_carried_over_is_said() {
     let site = Site::new();
     let text = "Host web1\n  User ops\n  IdentityFile /nonexistent/key\n  HostKeyAlias alias\n  BindAddress 192.0.2.7\n  \

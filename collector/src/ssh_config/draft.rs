@@ -56,6 +56,21 @@ impl<'a> Draft<'a> {
             Some("SSH_AUTH_SOCK") | None => {}
             Some(agent) => attributes.push(("identity-agent", agent.to_owned())),
         }
+        match self.own("stricthostkeychecking") {
+            Some("accept-new") => {
+                attributes.push(("host-key-policy", "accept-new".to_owned()));
+                self.remark(
+                    "StrictHostKeyChecking accept-new: its first host key will be accepted; beside a password that is a \
+                     fault",
+                );
+            }
+            Some("false" | "no" | "off") => {
+                self.remark(
+                    "StrictHostKeyChecking no: config.xml cannot say that; host keys are always verified",
+                );
+            }
+            _ => {}
+        }
         if !hops.is_empty() {
             attributes.push(("proxy-jump", hops.join(" ")));
         } else if let Some(command) = self.set("proxycommand") {
