@@ -286,9 +286,49 @@ fn accept_new_takes_nothing_where_anything_is_known() {
 }
 
 #[test]
+fn what_is_known_and_cannot_be_read_is_not_nothing() {
+    for policy in ["strict", "accept-new"] {
+        let (site, sshd) = (Site::new(), Sshd::start());
+        site.configure(&site.client(&sshd, "web1", &format!("host-key-policy=\"{policy}\""), ""));
+        // Its user may not read it, or the disk has an error: here it is a directory.
+        std::fs::create_dir(site.path("known_hosts")).unwrap();
+        let collection = site.collect();
+        assert_eq!(collection.only().outcome, "known-hosts", "{collection:#?}");
+        let message = &collection.only().message;
+        assert!(message.contains(&site.text("known_hosts")) && message.contains("read it"), "{message}");
+        assert_eq!(sshd.accepted(), 0);
+        assert!(!site.path("state/known_hosts").exists(), "nothing was accepted");
+    }
+}
+
+#[test]
+fn a_line_that_cannot_be_read_forbids_to_accept() {
+    let (site, sshd) = accepting();
+    let bad = |names: &str| format!("{names} ssh-ed25519 notbase64\n");
+    site.write_known_hosts(&bad(&sshd.known_as()));
+    let collection = site.collect();
+    refused_before_login(&collection, &sshd, "known-hosts");
+    let message = &collection.only().message;
+    assert!(message.contains(&format!("{}:1 may be about it", site.text("known_hosts"))), "{message}");
+    assert!(message.contains(&sshd.fingerprint("ed25519")), "{message}");
+
+    // What is unreadable about a revocation forbids more: also the key that is known.
+    let known = format!("{} {}\n", sshd.known_as(), sshd.host_key("ed25519"));
+    site.write_known_hosts(&format!("{}{known}", bad("@revoked *")));
+    let collection = site.collect();
+    assert_eq!(collection.only().outcome, "known-hosts", "{collection:#?}");
+    assert!(collection.only().message.contains("revokes a key"), "{collection:#?}");
+    assert_eq!(sshd.accepted(), 0);
+
+    site.write_known_hosts(&bad("@revoked elsewhere.example,another"));
+    site.collect().expect_all();
+}
+
+#[test]
 fn a_key_that_cannot_be_written_down_is_not_accepted() {
     let (site, sshd) = accepting();
-    std::fs::create_dir_all(site.path("state/known_hosts")).unwrap();
+    // Nobody can take turns there.
+    std::fs::create_dir_all(site.path("state/known_hosts.lock")).unwrap();
     let collection = site.collect();
     refused_before_login(&collection, &sshd, "host-key-not-kept");
     let message = &collection.only().message;

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use model::Outcome;
 use model::text::escape;
 
+use crate::host_key;
 use crate::job::{Dial, Up, Way};
 use crate::new_key;
 use crate::process::{Read, Worker};
@@ -171,7 +172,12 @@ impl Chain {
         if leg + 1 != self.workers.len() || !expected.is_nothing() {
             return None;
         }
-        let accepted = new_key::accept(&file, (address, *port), key);
+        let accepted = match expected.doubts.first() {
+            Some(place) => Err(Outcome::KnownHosts {
+                detail: format!("{place} may be about it; it offers {}", host_key::shown(key)),
+            }),
+            None => new_key::accept(&file, (address, *port), key),
+        };
         Some(match accepted {
             Ok(source) => {
                 expected.keys.push((key.to_vec(), source));

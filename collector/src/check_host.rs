@@ -302,6 +302,7 @@ fn failed_in(finished: &Finished) -> &'static str {
         Outcome::HostKeyUnknown { .. }
         | Outcome::HostKeyChanged { .. }
         | Outcome::HostKeyNotKept { .. }
+        | Outcome::KnownHosts { .. }
         | Outcome::NoCommonAlgorithm { .. } => "host key",
         Outcome::AuthRefused { .. } | Outcome::Credential { .. } => "login",
         Outcome::NoExec { .. } | Outcome::NoSpace { .. } => "directory",

@@ -281,12 +281,18 @@ fn dry_run(clients: &[&Client], hosts: &Hosts) -> Result<Exit, Stop> {
 }
 
 fn key_state(hosts: &Hosts, server: &Server<'_>, client: &Client) -> String {
-    let expected = hosts.expected(server.source, server.ssh);
-    let places = expected.keys.iter().map(|(_, at)| at).chain(expected.fingerprints.iter().map(|(_, at)| at));
     let of = server.hop.map_or_else(String::new, |hop| format!(" of {hop}"));
+    let expected = match hosts.expected(server.source, server.ssh) {
+        Ok(expected) => expected,
+        Err(outcome) => return format!("host key{of}: {}", outcome.message()),
+    };
+    let places = expected.keys.iter().map(|(_, at)| at).chain(expected.fingerprints.iter().map(|(_, at)| at));
     match places.into_iter().next() {
         Some(place) => format!("host key{of}: {place}"),
-        None if server.ssh.host_key_policy == HostKeyPolicy::AcceptNew && expected.is_nothing() => {
+        None if server.ssh.host_key_policy == HostKeyPolicy::AcceptNew
+            && expected.is_nothing()
+            && expected.doubts.is_empty() =>
+        {
             format!("host key{of}: not known yet, the first is accepted")
         }
         None => format!("host key{of}: NOT KNOWN, run: fleet-collector trust {}", client.name),

@@ -21,7 +21,12 @@ pub(crate) struct Expected {
     pub(crate) revoked: Vec<(Vec<u8>, String)>,
     /// Keys whose host certificates hold, and where they stand.
     pub(crate) authorities: Vec<(Vec<u8>, String)>,
+    /// Where something may stand that cannot be read.
+    pub(crate) doubts: Vec<String>,
 }
+
+/// The most lines that cannot be read that are named to a person.
+const MAX_DOUBTS: usize = 3;
 
 /// What is to be thought of an offered key.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,11 +44,14 @@ pub(crate) enum Verdict<'a> {
 impl Expected {
     /// What applies to the server at `address` and `port`: its pins if it has any, else the files' lines. A revoked key
     /// stays revoked even where it is pinned.
+    ///
+    /// # Errors
+    /// Where a line revokes a key of that server's, and which one cannot be read.
     pub(crate) fn gather<'a>(
         (address, port): (&str, u16),
         (pins, source): (&[HostKeyPin], &str),
-        files: impl Iterator<Item = &'a KnownHosts>,
-    ) -> Self {
+        files: impl Iterator<Item = &'a KnownHosts> + Clone,
+    ) -> Result<Self, Outcome> {
         let mut expected = Self::default();
         for pin in pins {
             let source = format!("{source} (host-key)");
@@ -52,8 +60,16 @@ impl Expected {
                 HostKeyPin::Fingerprint(digest) => expected.fingerprints.push((*digest, source)),
             }
         }
-        let lines: Vec<_> = files.flat_map(|file| file.of(address, port)).collect();
-        for line in lines {
+        for doubt in files.clone().flat_map(|file| file.doubts(address, port)) {
+            if doubt.revokes {
+                let detail = format!("{} revokes a key, and which one is unreadable", doubt.source);
+                return Err(Outcome::KnownHosts { detail });
+            }
+            if expected.doubts.len() < MAX_DOUBTS {
+                expected.doubts.push(doubt.source.clone());
+            }
+        }
+        for line in files.flat_map(|file| file.of(address, port)) {
             let list = match line.says {
                 Says::Known => &mut expected.keys,
                 Says::Revoked => &mut expected.revoked,
@@ -63,12 +79,13 @@ impl Expected {
                 list.push((line.key.to_vec(), line.source.to_owned()));
             }
         }
-        expected
+        Ok(expected)
     }
 
-    /// Whether nothing is written down about the server: neither a key, nor an authority, nor a revocation.
+    /// Whether nothing is written down about the server: neither a key, nor an authority, nor a revocation. What cannot be
+    /// read may be any of them.
     pub(crate) fn is_nothing(&self) -> bool {
-        *self == Self::default()
+        *self == Self { doubts: self.doubts.clone(), ..Self::default() }
     }
 
     /// The verdict over an offered key's blob.
@@ -213,13 +230,31 @@ mod tests {
         let known = KnownHosts::read(&file, &mut |warning| panic!("{warning}")).unwrap();
         let key = PublicKey::from_openssh(ed).unwrap().to_bytes().unwrap();
         let pin = [HostKeyPin::Fingerprint([1; 32])];
-        let gather = |host, pins| Expected::gather((host, 22), (pins, "c.xml:9"), [&known].into_iter());
+        let gather =
+            |host, pins| Expected::gather((host, 22), (pins, "c.xml:9"), [&known].into_iter()).unwrap();
         assert!(matches!(gather("web1", &[]).judge(&key), Verdict::Match(_)));
         assert_eq!(gather("web1", &pin).judge(&key), Verdict::Changed("c.xml:9 (host-key)"));
         let pin = [HostKeyPin::Key("ssh-ed25519".to_owned(), key.clone())];
         assert_eq!(gather("web1", &pin).judge(&key), Verdict::Match("c.xml:9 (host-key)"));
         assert!(matches!(gather("web2", &pin).judge(&key), Verdict::Revoked(_)));
         assert_eq!(shown(&key), "ssh-ed25519 SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_no_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("kh");
+        std::fs::write(&file, "web1 ssh-ed25519 !!!\n@revoked db* ssh-ed25519 !!!\n").unwrap();
+        let known = KnownHosts::read(&file, &mut |_| {}).unwrap();
+        let pin = [HostKeyPin::Fingerprint([1; 32])];
+        let gather = |host, pins| Expected::gather((host, 22), (pins, "c.xml:9"), [&known].into_iter());
+        let expected = gather("web1", &[]).unwrap();
+        assert!(expected.is_nothing() && expected.doubts == [format!("{}:1", file.display())]);
+        assert!(gather("web2", &[]).unwrap().doubts.is_empty());
+        for pins in [&[][..], &pin] {
+            let refused = gather("db1", pins).unwrap_err();
+            assert!(refused.message().contains(&format!("{}:2 revokes", file.display())), "{refused:?}");
+        }
     }
 
     #[test]

@@ -23,6 +23,19 @@ pub(crate) struct KnownHosts {
     plain: HashMap<String, Vec<usize>>,
     /// Lines that each name has to be compared with: hashed ones, and patterns.
     others: Vec<usize>,
+    /// Lines that cannot be read.
+    doubts: Vec<Doubt>,
+}
+
+/// A line that cannot be read, so that nobody knows what it says.
+#[derive(Debug)]
+pub(crate) struct Doubt {
+    /// `file:line`
+    pub(crate) source: String,
+    /// Whether it would say that a key must not be used.
+    pub(crate) revokes: bool,
+    /// Whom it is about; anybody, where that cannot be read either.
+    names: Option<HostPatterns>,
 }
 
 /// One line that says something.
@@ -58,30 +71,28 @@ pub(crate) struct Known<'a> {
 }
 
 impl KnownHosts {
-    /// Reads `file`; one that is not there has no lines. Lines that cannot be read are told to `warn`.
+    /// Reads `file` whole; one that is not there has no lines. Lines that cannot be read are told to `warn`.
     pub(crate) fn read(file: &Path, warn: &mut dyn FnMut(String)) -> io::Result<Self> {
-        let mut bytes = Vec::new();
-        match File::open(file) {
-            Ok(from) => from.take(MAX_FILE).read_to_end(&mut bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error),
-        };
+        let bytes = contents(file)?;
         Ok(Self::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string(), warn))
     }
 
     fn parse(text: &str, file: &str, warn: &mut dyn FnMut(String)) -> Self {
-        let mut lines = Vec::new();
+        let (mut lines, mut doubts) = (Vec::new(), Vec::new());
         for (number, line) in (1..).zip(text.lines()) {
             let source = format!("{file}:{number}");
             match Line::parse(line.trim(), &source) {
                 Ok(line) => lines.extend(line),
-                Err(fault) => warn(format!("{source}: this line is skipped: {}", escape(&fault))),
+                Err(fault) => {
+                    warn(format!("{source}: this line is skipped: {}", escape(&fault)));
+                    doubts.push(Doubt::of(line, source));
+                }
             }
         }
-        Self::index(lines)
+        Self::index(lines, doubts)
     }
 
-    fn index(lines: Vec<Line>) -> Self {
+    fn index(lines: Vec<Line>, doubts: Vec<Doubt>) -> Self {
         let (mut plain, mut others) = (HashMap::<_, Vec<usize>>::new(), Vec::new());
         for (at, line) in lines.iter().enumerate() {
             match &line.names {
@@ -93,7 +104,7 @@ impl KnownHosts {
                 _ => others.push(at),
             }
         }
-        Self { lines, plain, others }
+        Self { lines, plain, others, doubts }
     }
 
     /// The lines about the server at `host` and `port`, in the order of the file.
@@ -108,6 +119,22 @@ impl KnownHosts {
             says: line.says,
             key: &line.key,
         })
+    }
+
+    /// The lines that cannot be read and may be about the server at `host` and `port`.
+    pub(crate) fn doubts<'a>(&'a self, host: &str, port: u16) -> impl Iterator<Item = &'a Doubt> {
+        let name = name_of(host, port);
+        let about = move |doubt: &&Doubt| doubt.names.as_ref().is_none_or(|names| matches(names, &name));
+        self.doubts.iter().filter(about)
+    }
+}
+
+impl Doubt {
+    fn of(line: &str, source: String) -> Self {
+        let mut words = line.split_whitespace().peekable();
+        let marker = words.next_if(|word| word.starts_with('@'));
+        let names = words.next().and_then(|names| names.parse().ok());
+        Self { source, revokes: marker == Some("@revoked"), names }
     }
 }
 
@@ -134,6 +161,21 @@ impl Line {
             key: entry.public_key().to_bytes().map_err(|error| error.to_string())?,
         }))
     }
+}
+
+/// The bytes of `file`, none where it is not there. One that cannot be read whole is an error: what it may say of a server
+/// is more than nothing.
+fn contents(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match File::open(file) {
+        Ok(from) => from.take(MAX_FILE + 1).read_to_end(&mut bytes)?,
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => 0,
+        Err(error) => return Err(error),
+    };
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("it is longer than {} MiB", MAX_FILE >> 20)));
+    }
+    Ok(bytes)
 }
 
 /// How known_hosts names a server: brackets and port where it is not 22.
@@ -187,7 +229,7 @@ pub(crate) enum Kept {
     Written(String),
     /// It was there already.
     There(String),
-    /// Something else is written there about that server, or that the key is revoked.
+    /// Something else is written there about that server, that the key is revoked, or what cannot be read.
     Other(String),
 }
 
@@ -208,7 +250,8 @@ pub(crate) fn keep(file: &Path, (host, port): (&str, u16), key: &PublicKey) -> i
     if let Some(at) = said.iter().position(|kept| !revoked && matches!(kept, Kept::There(_))) {
         return Ok(said.swap_remove(at));
     }
-    if let Some(other) = said.into_iter().find(|kept| matches!(kept, Kept::Other(_))) {
+    let unread = known.doubts(host, port).map(|doubt| Kept::Other(doubt.source.clone()));
+    if let Some(other) = said.into_iter().chain(unread).find(|kept| matches!(kept, Kept::Other(_))) {
         return Ok(other);
     }
     let number = locked.write(&[(name_of(host, port), key.clone())])?;
@@ -237,18 +280,7 @@ impl<'a> Locked<'a> {
         // Two of these at once take turns.
         let lock = File::options().create(true).append(true).mode(0o600).open(beside(file, "lock"))?;
         lock.lock()?;
-        let mut text = Vec::new();
-        match File::open(file) {
-            Ok(from) => {
-                from.take(MAX_FILE).read_to_end(&mut text)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        if text.len() as u64 == MAX_FILE {
-            return Err(io::Error::other("it is too long to be written anew"));
-        }
-        Ok(Self { file, text, _lock: lock })
+        Ok(Self { file, text: contents(file)?, _lock: lock })
     }
 
     /// Adds lines: written beside it and renamed. The number of the first one.
@@ -374,6 +406,38 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_line_leaves_a_doubt_about_those_it_may_name() {
+        for (line, host, doubts, revokes) in [
+            ("web1 ssh-ed25519 !!!", "web1", true, false),
+            ("web1 ssh-ed25519 !!!", "web2", false, false),
+            ("@revoked web* ssh-ed25519 !!!", "web2", true, true),
+            ("@revoked db* ssh-ed25519 !!!", "web2", false, false),
+            ("  @revoked", "web2", true, true),
+            ("|1|!!!|!!! ssh-ed25519 AAAA", "web1", true, false),
+            ("nonsense", "web1", false, false),
+        ] {
+            let (known, _) = parse(&format!("{line}\n"));
+            let found: Vec<_> = known.doubts(host, 22).map(|doubt| (&*doubt.source, doubt.revokes)).collect();
+            assert_eq!(found, if doubts { vec![("kh:1", revokes)] } else { vec![] }, "{line} {host}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_whole_is_no_empty_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let read =
+            |file: &Path| KnownHosts::read(file, &mut |_| {}).map(|known| known.of("web1", 22).count());
+        let file = directory.path().join("known_hosts");
+        assert_eq!(read(&file).unwrap(), 0, "there is none");
+        std::fs::write(&file, format!("web1 {ED}\n")).unwrap();
+        assert_eq!(read(&file).unwrap(), 1);
+        assert_eq!(read(&file.join("known_hosts")).unwrap(), 0, "nor can there be one");
+        File::options().write(true).open(&file).unwrap().set_len(MAX_FILE + 1).unwrap();
+        assert!(read(&file).unwrap_err().to_string().contains("longer than 16 MiB"));
+        assert!(read(directory.path()).is_err(), "a directory");
+    }
+
+    #[test]
     fn what_is_appended_is_known_and_private() {
         use std::os::unix::fs::PermissionsExt as _;
         let directory = tempfile::tempdir().unwrap();
@@ -402,5 +466,7 @@ mod tests {
         std::fs::write(&file, format!("{text}web2 {other}\n")).unwrap();
         assert_eq!(keep(&file, ("web2", 22), &key).unwrap(), Kept::Other(at(4)));
         assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 4);
+        std::fs::write(&file, "web1 ssh-ed25519 !!!\n").unwrap();
+        assert_eq!(keep(&file, ("web1", 22), &key).unwrap(), Kept::Other(at(1)), "who knows what that said");
     }
 }

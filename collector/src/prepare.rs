@@ -37,11 +37,14 @@ pub(crate) struct Errand {
     pub(crate) discard: bool,
 }
 
+/// What a file says, or why that cannot be read.
+type Reading = Result<KnownHosts, String>;
+
 /// The known_hosts files.
 pub(crate) struct Hosts {
     own: PathBuf,
     usual: Vec<PathBuf>,
-    read: Mutex<HashMap<PathBuf, Arc<KnownHosts>>>,
+    read: Mutex<HashMap<PathBuf, Arc<Reading>>>,
 }
 
 impl Hosts {
@@ -56,11 +59,15 @@ impl Hosts {
     }
 
     /// What is written down about a server; `source` is where config.xml has it.
-    pub(crate) fn expected(&self, source: &str, ssh: &Ssh) -> Expected {
+    ///
+    /// # Errors
+    /// Where a file cannot be read: it may hold the key, or that a key is revoked.
+    pub(crate) fn expected(&self, source: &str, ssh: &Ssh) -> Result<Expected, Outcome> {
         let others = if ssh.known_hosts.is_empty() { &self.usual } else { &ssh.known_hosts };
         let files: Vec<_> = [&self.own].into_iter().chain(others).map(|file| self.file(file)).collect();
-        let files = files.iter().map(|file| &**file);
-        Expected::gather((&ssh.address, ssh.port), (&ssh.host_keys, source), files)
+        let readings: Result<Vec<_>, _> = files.iter().map(|file| (**file).as_ref()).collect();
+        let readings = readings.map_err(|detail| Outcome::KnownHosts { detail: detail.clone() })?;
+        Expected::gather((&ssh.address, ssh.port), (&ssh.host_keys, source), readings.iter().copied())
     }
 
     /// Forgets what was read: the files may say more now.
@@ -68,17 +75,15 @@ impl Hosts {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn file(&self, file: &Path) -> Arc<KnownHosts> {
+    fn file(&self, file: &Path) -> Arc<Reading> {
         let mut known = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(file.to_owned()).or_insert_with(|| Arc::new(read(file))).clone()
     }
 }
 
-fn read(file: &Path) -> KnownHosts {
-    KnownHosts::read(file, &mut |warning| log::warn!("{warning}")).unwrap_or_else(|error| {
-        log::warn!("{}: {error}: its host keys are not known", file.display());
-        KnownHosts::default()
-    })
+fn read(file: &Path) -> Reading {
+    KnownHosts::read(file, &mut |warning| log::warn!("{warning}"))
+        .map_err(|error| format!("{}: {error}", file.display()))
 }
 
 impl Preparer {
@@ -153,12 +158,14 @@ impl Preparer {
 
     fn leg(&self, server: &Server<'_>, dial: Dial, job: impl FnOnce(Way) -> Job) -> Result<Leg, Outcome> {
         let ssh = server.ssh;
+        let expected = self.hosts.expected(server.source, ssh);
+        let expected = expected.map_err(|outcome| route::ended(server.hop, outcome))?;
         let way = Way::Ssh {
             address: ssh.address.clone(),
             port: ssh.port,
             dial,
             username: ssh.username.clone(),
-            expected: Box::new(self.hosts.expected(server.source, ssh)),
+            expected: Box::new(expected),
             credentials: Credentials::default(),
         };
         // Whoever answered first would be given a password: config.xml refuses that, and so does this.

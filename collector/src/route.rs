@@ -73,9 +73,14 @@ impl Route {
 impl Leg {
     /// `outcome`, which came about on this leg.
     pub(crate) fn ended(&self, outcome: Outcome) -> Outcome {
-        match &self.hop {
-            Some(hop) => Outcome::Hop { hop: hop.clone(), ended: Box::new(outcome) },
-            None => outcome,
-        }
+        ended(self.hop.as_deref(), outcome)
+    }
+}
+
+/// `outcome`, which came about at `hop`, or at the client.
+pub(crate) fn ended(hop: Option<&str>, outcome: Outcome) -> Outcome {
+    match hop {
+        Some(hop) => Outcome::Hop { hop: hop.to_owned(), ended: Box::new(outcome) },
+        None => outcome,
     }
 }

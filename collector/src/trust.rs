@@ -68,8 +68,10 @@ pub(crate) fn see<'a>(clients: &[&'a Client], slots: usize, preparer: &Preparer)
                 let said = if let Some(source) = known_from(&finished.steps) {
                     known(key, source)
                 } else {
-                    let expected = preparer.hosts().expected(server.source, server.ssh);
-                    seen.judge(client, server.ssh, &expected.judge(key), key)
+                    match preparer.hosts().expected(server.source, server.ssh) {
+                        Ok(expected) => seen.judge(client, server.ssh, &expected.judge(key), key),
+                        Err(outcome) => seen.fail(client, &route::ended(server.hop, outcome)),
+                    }
                 };
                 (said, Some(server))
             }

@@ -160,6 +160,11 @@ pub enum Outcome {
         /// The file, and what the system said.
         detail: String,
     },
+    /// What is known of host keys cannot be read whole; no login was tried.
+    KnownHosts {
+        /// The file or the line.
+        detail: String,
+    },
     /// A bastion opens no connection for this login.
     ForwardingRefused {
         /// To where it was asked for, and what it said.
@@ -211,6 +216,7 @@ impl Outcome {
             Self::Quarantined { .. } => "quarantined",
             Self::NotReached => "not-reached",
             Self::HostKeyNotKept { .. } => "host-key-not-kept",
+            Self::KnownHosts { .. } => "known-hosts",
             Self::ForwardingRefused { .. } => "forwarding-refused",
             Self::ProxyCommand { .. } => "proxy-command",
             Self::Hop { ended, .. } => ended.name(),
@@ -276,6 +282,7 @@ impl Outcome {
             | Self::Undecryptable { detail: text }
             | Self::Quarantined { detail: text, .. }
             | Self::HostKeyNotKept { detail: text }
+            | Self::KnownHosts { detail: text }
             | Self::ForwardingRefused { detail: text }
             | Self::ProxyCommand { detail: text }
             | Self::WorkerFailed { detail: text } => [Some(text), None],
@@ -316,6 +323,7 @@ impl Outcome {
             Self::Quarantined { count, detail } => format!("{count} records were set aside: {detail}"),
             Self::NotReached => "the run ended before this client's turn".to_owned(),
             Self::HostKeyNotKept { detail } => format!("the new host key cannot be written down: {detail}"),
+            Self::KnownHosts { detail } => format!("what is known of host keys cannot be read: {detail}"),
             Self::ForwardingRefused { detail } => format!("it opens no connection: {detail}"),
             Self::ProxyCommand { detail } => format!("the proxy-command gave no connection: {detail}"),
             Self::Hop { hop, ended } => format!("on the way, at {hop}: {}", ended.message()),
@@ -386,6 +394,9 @@ impl Outcome {
             Self::HostKeyNotKept { .. } => {
                 "let the user who runs the collector write there (owner, read-only or full disk): until then the key is \
                  refused"
+            }
+            Self::KnownHosts { .. } => {
+                "mend that file or line, let the user who runs the collector read it, or name other files by known-hosts"
             }
             Self::ForwardingRefused { .. } => {
                 "allow that login to forward TCP to there: AllowTcpForwarding and PermitOpen in sshd_config, and no \

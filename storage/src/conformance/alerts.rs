@@ -160,6 +160,7 @@ pub fn every_outcome_survives(store: &mut dyn Store) -> Outcomes {
         Outcome::Quarantined { count: 3, detail: text() },
         Outcome::NotReached,
         Outcome::HostKeyNotKept { detail: text() },
+        Outcome::KnownHosts { detail: text() },
         Outcome::ForwardingRefused { detail: text() },
         Outcome::ProxyCommand { detail: text() },
         Outcome::Hop { hop: text(), ended: Box::new(Outcome::Timeout { phase: Phase::Auth }) },
