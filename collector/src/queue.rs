@@ -1,4 +1,5 @@
-//! Who is next: clients that failed the last time hold at most a quarter of the slots until the others are done. Pure.
+//! Who is next: clients that failed the last time hold at most a quarter of the slots until the others are done. A slot is
+//! room for one process. Pure.
 
 use std::collections::VecDeque;
 
@@ -11,53 +12,84 @@ pub(crate) struct Standing {
     pub(crate) not_reached_last: bool,
 }
 
-/// The visits that wait, and those that hold a slot.
+/// A visit that waits or is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    index: usize,
+    /// The slots that it takes.
+    processes: usize,
+    failed_last: bool,
+}
+
+/// The visits that wait, and those that hold slots.
 pub(crate) struct Queue {
-    well: VecDeque<usize>,
-    failing: VecDeque<usize>,
-    /// A failing one whose turn is owed, where a quarter of the slots is none.
-    owed: Option<usize>,
+    well: VecDeque<Entry>,
+    failing: VecDeque<Entry>,
+    /// A failing one whose turn is owed, where a quarter of the slots has no room for it.
+    owed: Option<Entry>,
     slots: usize,
-    /// Who holds a slot, and whether it failed the last time.
-    under_way: Vec<(usize, bool)>,
+    under_way: Vec<Entry>,
 }
 
 impl Queue {
-    /// All visits of `order`, first to last; `standing` tells of each.
-    pub(crate) fn new(standing: impl Fn(usize) -> Standing, order: &[usize], slots: usize) -> Self {
+    /// All visits of `order`, first to last; `of` tells of each, and how many processes it has at once.
+    pub(crate) fn new(of: impl Fn(usize) -> (Standing, usize), order: &[usize], slots: usize) -> Self {
+        let slots = slots.max(1);
+        let entry = |&index: &usize| {
+            let (standing, processes) = of(index);
+            Entry { index, processes, failed_last: standing.failed_last }
+        };
         let (mut failing, well): (VecDeque<_>, _) =
-            order.iter().copied().partition(|index| standing(*index).failed_last);
-        // A quarter of fewer than four slots is none; that the well ones take all of every run must not keep the others
-        // out for ever. So one a run goes first, the one that has waited longest.
-        let owed = failing.front().copied().filter(|index| slots < 4 && standing(*index).not_reached_last);
+            order.iter().map(entry).partition(|entry| entry.failed_last);
+        // That the well ones take all of every run must not keep out for ever whom a quarter of the slots is too small for
+        // (of fewer than four it is none). So one a run goes first, the one that has waited longest.
+        let waits = |entry: &Entry| of(entry.index).0.not_reached_last && entry.processes > slots / 4;
+        let owed = failing.front().copied().filter(waits);
         if owed.is_some() {
             failing.pop_front();
         }
-        Self { well, failing, owed, slots: slots.max(1), under_way: Vec::new() }
+        Self { well, failing, owed, slots, under_way: Vec::new() }
     }
 
-    /// Gives the next visit a slot; `None` where there is none for whoever waits. The well take their three quarters first:
-    /// what fails takes work, too.
+    /// Gives the next visit its slots; `None` where there is no room for whoever is next. The well take their three
+    /// quarters first: what fails takes work, too. Nobody passes who waits for room, or those with many processes would
+    /// wait for ever; one with more than there are slots has its turn alone.
     pub(crate) fn next(&mut self) -> Option<usize> {
-        if self.under_way.len() >= self.slots {
+        let (failing, well): (usize, usize) = (self.held(true), self.held(false));
+        let quarter = self.slots / 4;
+        let fits = |first: Option<&Entry>, held: usize, share: usize| {
+            first.is_some_and(|entry| held + entry.processes <= share)
+        };
+        let well_first = fits(self.well.front(), well, self.slots - quarter) || well == 0;
+        let line = if self.owed.is_some() {
+            None
+        } else if self.well.is_empty() || (!well_first && fits(self.failing.front(), failing, quarter)) {
+            Some(&mut self.failing)
+        } else {
+            Some(&mut self.well)
+        };
+        let next = line.as_ref().map_or(self.owed, |line| line.front().copied())?;
+        let used = failing + well;
+        if used > 0 && used + next.processes > self.slots {
             return None;
         }
-        let held = self.under_way.iter().filter(|(_, failed)| *failed).count();
-        let quarter = self.slots / 4;
-        let well_lag = self.under_way.len() - held < self.slots - quarter;
-        let allowed = self.well.is_empty() || (held < quarter && !well_lag);
-        let failing = self.owed.take().or_else(|| if allowed { self.failing.pop_front() } else { None });
-        let next = match failing {
-            Some(index) => (index, true),
-            None => (self.well.pop_front()?, false),
-        };
+        match line {
+            Some(line) => drop(line.pop_front()),
+            None => self.owed = None,
+        }
         self.under_way.push(next);
-        Some(next.0)
+        Some(next.index)
     }
 
-    /// Takes the slot back.
+    /// The slots that those hold that failed the last time, or the others.
+    fn held(&self, failed_last: bool) -> usize {
+        let held = self.under_way.iter().filter(|entry| entry.failed_last == failed_last);
+        held.map(|entry| entry.processes).sum()
+    }
+
+    /// Takes its slots back.
     pub(crate) fn leave(&mut self, index: usize) {
-        self.under_way.retain(|(held, _)| *held != index);
+        self.under_way.retain(|entry| entry.index != index);
     }
 
     /// How many wait.
@@ -72,17 +104,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn queue(failed: &[bool], slots: usize) -> Queue {
-        let standing = |index: usize| Standing { failed_last: failed[index], not_reached_last: false };
-        Queue::new(standing, &(0..failed.len()).collect::<Vec<_>>(), slots)
+    fn queue(visits: &[(bool, usize)], slots: usize) -> Queue {
+        let of = |index: usize| {
+            let (failed_last, processes) = visits[index];
+            (Standing { failed_last, not_reached_last: false }, processes)
+        };
+        Queue::new(of, &(0..visits.len()).collect::<Vec<_>>(), slots)
+    }
+
+    fn begun(queue: &mut Queue) -> Vec<usize> {
+        std::iter::from_fn(|| queue.next()).collect()
     }
 
     #[test]
     fn the_failing_hold_a_quarter_until_the_others_are_done() {
-        let failed: Vec<_> = (0..20).map(|index| index < 10).collect();
+        let failed: Vec<_> = (0..20).map(|index| (index < 10, 1)).collect();
         let mut queue = queue(&failed, 8);
-        let first: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
-        assert_eq!(first, [10, 11, 12, 13, 14, 15, 0, 1]);
+        assert_eq!(begun(&mut queue), [10, 11, 12, 13, 14, 15, 0, 1]);
         queue.leave(10);
         assert_eq!(queue.next(), Some(16));
         queue.leave(0);
@@ -94,12 +132,12 @@ mod tests {
         for done in [14, 15] {
             queue.leave(done);
         }
-        assert_eq!(std::iter::from_fn(|| queue.next()).collect::<Vec<_>>(), [3, 4], "none is well and waits");
+        assert_eq!(begun(&mut queue), [3, 4], "none is well and waits");
     }
 
     #[test]
     fn with_one_slot_everybody_has_a_turn() {
-        let mut queue = queue(&[true, false, true], 1);
+        let mut queue = queue(&[(true, 1), (false, 1), (true, 1)], 1);
         let mut turns = Vec::new();
         while let Some(index) = queue.next() {
             turns.push(index);
@@ -109,42 +147,69 @@ mod tests {
     }
 
     #[test]
-    fn with_few_slots_a_turn_that_is_owed_comes_first() {
-        let standing = |index: usize| Standing { failed_last: index != 1, not_reached_last: index != 1 };
-        let mut queue = Queue::new(standing, &[0, 2, 1], 1);
-        let mut turns = Vec::new();
-        while let Some(index) = queue.next() {
-            turns.push(index);
-            queue.leave(index);
+    fn a_turn_that_is_owed_comes_first_where_a_quarter_has_no_room_for_it() {
+        for (slots, processes) in [(1, 1), (3, 1), (4, 2), (8, 3), (2, 5)] {
+            let of = |index: usize| {
+                (Standing { failed_last: index != 1, not_reached_last: index != 1 }, processes)
+            };
+            let mut queue = Queue::new(of, &[0, 2, 1], slots);
+            let mut turns = Vec::new();
+            while let Some(index) = queue.next() {
+                turns.push(index);
+                queue.leave(index);
+            }
+            assert_eq!(turns, [0, 1, 2], "{slots} slots for visits of {processes}");
         }
-        assert_eq!(turns, [0, 1, 2]);
+    }
+
+    #[test]
+    fn behind_a_bastion_the_failing_have_their_quarter_too() {
+        let visits: Vec<_> = (0..100).map(|index| (index >= 60, 2)).collect();
+        let mut queue = queue(&visits, 64);
+        assert_eq!(begun(&mut queue), (0..24).chain(60..68).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_needs_much_room_is_not_passed_for_ever() {
+        let visits: Vec<_> = (0..20).map(|index| (index > 0, if index == 0 { 4 } else { 1 })).collect();
+        let mut queue = queue(&visits, 4);
+        assert_eq!(begun(&mut queue), [0], "it fills more than its three quarters");
+        queue.leave(0);
+        assert_eq!(begun(&mut queue), [1, 2, 3, 4]);
     }
 
     proptest! {
-        /// At any time, whoever ends first: no more slots than there are; while a well one waits, the failing hold a
-        /// quarter at most; in the end everybody has had a turn.
+        /// At any time, whoever ends first: no more slots than there are, but for one that has its turn alone; while a
+        /// well one waits, the failing hold a quarter at most; from the first moment they have their quarter; no more
+        /// is left free than whoever is next needs; in the end everybody has had a turn.
         #[test]
         fn bounds_hold_at_any_time(
-            failed in proptest::collection::vec(any::<bool>(), 0..60),
+            visits in proptest::collection::vec((any::<bool>(), 1_usize..5), 0..60),
             slots in 1_usize..20,
             ends in proptest::collection::vec(any::<prop::sample::Index>(), 60),
         ) {
-            let mut queue = queue(&failed, slots);
+            let mut queue = queue(&visits, slots);
+            let most = visits.iter().map(|(_, processes)| *processes).max().unwrap_or(1);
             let mut turns = Vec::new();
-            for end in ends {
+            for (at, end) in ends.into_iter().enumerate() {
                 while let Some(index) = queue.next() {
                     turns.push(index);
-                    let held = queue.under_way.iter().filter(|(_, failed)| *failed).count();
-                    prop_assert!(queue.under_way.len() <= slots);
-                    prop_assert!(queue.well.is_empty() || held <= slots / 4);
+                    let (failing, well) = (queue.held(true), queue.held(false));
+                    prop_assert!(failing + well <= slots || queue.under_way.len() == 1);
+                    prop_assert!(queue.well.is_empty() || failing <= slots / 4);
+                }
+                let (failing, well) = (queue.held(true), queue.held(false));
+                prop_assert!(queue.waiting() == 0 || failing + well + most > slots);
+                if at == 0 && most <= slots / 4 && let Some(next) = queue.failing.front() {
+                    prop_assert!(failing + next.processes > slots / 4);
                 }
                 if !queue.under_way.is_empty() {
-                    let (index, _) = queue.under_way[end.index(queue.under_way.len())];
-                    queue.leave(index);
+                    let ended = queue.under_way[end.index(queue.under_way.len())];
+                    queue.leave(ended.index);
                 }
             }
             turns.sort_unstable();
-            prop_assert_eq!(turns, (0..failed.len()).collect::<Vec<_>>());
+            prop_assert_eq!(turns, (0..visits.len()).collect::<Vec<_>>());
             prop_assert_eq!(queue.waiting(), 0);
         }
     }

@@ -1,5 +1,5 @@
-//! Visits clients, a bounded number of processes at once, one worker each and one for every bastion on the way; no client can hold up the others for longer
-//! than its deadline.
+//! Visits clients, a bounded number of processes at once, one worker each and one for every bastion on the way; no client
+//! can hold up the others for longer than its deadline.
 //!
 //! One thread starts the workers and waits for them all by poll(2). It must be one that lives as long as they do: a
 //! worker asks to be killed with the thread that started it. Each job is prepared by a thread of its own, so that a
@@ -51,9 +51,9 @@ pub(crate) trait Ledger {
     fn watch(&mut self, _slots: &[Slot]) {}
 }
 
-/// Makes all `visits`, with at most `slots` workers at once, those in `order` first to last. One that does not fit into the window any
-/// more is not begun, and ends as [`Outcome::NotReached`]; what is under way at its end is cut. `prepare` makes the job
-/// of a visit, several at once. Where the ledger fails, all is given up.
+/// Makes all `visits`, with at most `slots` processes at once, those in `order` first to last. One that does not fit into
+/// the window any more is not begun, and ends as [`Outcome::NotReached`]; what is under way at its end is cut. `prepare`
+/// makes the job of a visit, several at once. Where the ledger fails, all is given up.
 pub(crate) fn supervise<L: Ledger>(
     visits: &[Visit],
     order: &[usize],
@@ -76,10 +76,9 @@ pub(crate) fn supervise<L: Ledger>(
                 desk.work(index);
             }
         };
-        let most = visits.iter().map(|visit| visit.processes).max().unwrap_or(1);
-        let places = slots.clamp(1, affordable(most));
-        let queue = Queue::new(|index| visits[index].standing, order, places);
-        let mut supervisor = Supervisor { slots: Vec::new(), places, queue, window, bell };
+        let of = |index: usize| (visits[index].standing, visits[index].processes);
+        let queue = Queue::new(of, order, slots.min(affordable()));
+        let mut supervisor = Supervisor { slots: Vec::new(), queue, window, bell };
         supervisor.run(visits, (&mut ask, &readies), ledger)
     })
 }
@@ -105,8 +104,6 @@ impl Desk<'_> {
 
 struct Supervisor {
     slots: Vec<Slot>,
-    /// How many processes there may be before another visit begins.
-    places: usize,
     queue: Queue,
     window: Option<Window>,
     bell: PipeReader,
@@ -157,8 +154,7 @@ impl Supervisor {
         ask: &mut dyn FnMut(usize),
         ledger: &mut L,
     ) -> Result<(), L::Error> {
-        while self.processes(visits) < self.places {
-            let Some(index) = self.queue.next() else { break };
+        while let Some(index) = self.queue.next() {
             let (visit, now) = (&visits[index], Instant::now());
             let slot = Slot::new(index, visit.name.clone(), visit.budget, now);
             if self.window.is_some_and(|window| !window.fits(now, visit.budget.timeout())) {
@@ -170,10 +166,6 @@ impl Supervisor {
             ask(index);
         }
         Ok(())
-    }
-
-    fn processes(&self, visits: &[Visit]) -> usize {
-        self.slots.iter().map(|slot| visits[slot.index].processes).sum()
     }
 
     /// Sleeps until there is news; which slots have some. Jobs that became ready are told by the bell.
@@ -201,12 +193,12 @@ impl Supervisor {
     }
 }
 
-/// The visits that our file descriptors allow, where each has up to `processes`: two for each of these, two for a
-/// connection that is being made, and some for everything else.
-fn affordable(processes: usize) -> usize {
+/// The processes that our file descriptors allow: two for each, two for a connection that is being made to it, and some
+/// for everything else.
+fn affordable() -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(64);
-    (left / (2 * processes + 2)).max(1)
+    (left / 4).max(1)
 }
 
 #[cfg(test)]
@@ -305,7 +297,6 @@ mod tests {
         supervise(&visits, &(0..12).collect::<Vec<_>>(), 6, None, &prepare, &mut seen).unwrap();
         assert_eq!(seen.0.len(), 12);
         assert!(most.into_inner() <= 2);
-        assert!(affordable(1) > affordable(4));
     }
 
     #[test]
