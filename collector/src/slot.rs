@@ -225,7 +225,10 @@ impl Slot {
                 Err(self.chain.ended(leg + 1, outcome.bounded()))
             }
             Up::Ready => self.go_on(leg, now),
-            Up::Done { outcome, uploaded } => self.done(leg, outcome.bounded(), uploaded, now),
+            // Where it happened is for us to say, by who says it.
+            Up::Done { outcome, uploaded } => {
+                self.done(leg, outcome.innermost().clone().bounded(), uploaded, now)
+            }
             Up::Hello { .. } | Up::Record { .. } | Up::Quarantined { .. } if !self.chain.is_last(leg) => {
                 let detail = "it brings records, and is a bastion's".to_owned();
                 Err(self.chain.ended(leg, Outcome::WorkerFailed { detail }))
@@ -443,6 +446,19 @@ mod tests {
             let Outcome::Hop { hop, .. } = &finished.outcome else { panic!("{:?}", finished.outcome) };
             assert!(hop == "gate" && finished.records.is_empty() && finished.hello.is_none());
             assert!(!finished.outcome.is_collected() && !finished.uploaded);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_was_taken_over_speaks_for_no_hop() {
+        let now = Instant::now();
+        let changed = Outcome::HostKeyChanged { offered: "a key".to_owned(), expected: "another".to_owned() };
+        let forged = |hop: &str, ended| Outcome::Hop { hop: hop.to_owned(), ended: Box::new(ended) };
+        for (leg, told) in [(1, changed.clone()), (0, forged("gate", changed.clone()))] {
+            let mut slot = behind_a_bastion(now);
+            let outcome = forged("gate", forged("elsewhere", changed.clone()));
+            slot.take(leg, Up::Done { outcome, uploaded: false }, vec![], now);
+            assert_eq!(slot.into_finished().outcome, told, "by the worker of leg {leg}");
         }
     }
 
