@@ -94,7 +94,10 @@ fn a_pin_decides() {
         // known_hosts would say yes: the pin wins.
         site.know(&sshd);
         site.configure(&site.client(&sshd, "web1", &format!("host-key=\"{pin}\""), ""));
-        refused_before_login(&site.collect(), &sshd, "host-key-changed");
+        let collection = site.collect();
+        refused_before_login(&collection, &sshd, "host-key-changed");
+        let message = &collection.only().message;
+        assert!(message.contains("write it into host-key") && !message.contains("known_hosts"), "{message}");
     }
 }
 
@@ -154,7 +157,10 @@ fn a_revoked_key_is_refused_whatever_else_says_yes() {
     let (site, sshd) = site();
     let (name, key) = (sshd.known_as(), sshd.host_key("ed25519"));
     site.write_known_hosts(&format!("{name} {key}\n@revoked * {key}\n"));
-    refused_before_login(&site.collect(), &sshd, "host-key-changed");
+    let collection = site.collect();
+    refused_before_login(&collection, &sshd, "host-key-changed");
+    let message = &collection.only().message;
+    assert!(message.contains("give the machine a new host key") && !message.contains("remove"), "{message}");
 }
 
 /// A server with a certificate by `ca` of the site, and the line that makes this the authority for it.

@@ -66,7 +66,11 @@ fn a_changed_host_key_is_told_at_once() {
     fleet.failed(
         "web1",
         0,
-        Outcome::HostKeyChanged { offered: offered.to_owned(), expected: expected.to_owned() },
+        Outcome::HostKeyChanged {
+            offered: offered.to_owned(),
+            expected: expected.to_owned(),
+            by: model::Objection::Line,
+        },
     );
     insta::assert_snapshot!("host_key_changed", told(&mut fleet, &settings, 1));
 }

@@ -37,7 +37,11 @@ fn happen(fleet: &mut Fleet<MemoryStore>, client: &str, minute: i64, happening: 
         Happening::Timeout => fleet.failed(client, minute, Outcome::Timeout { phase: Phase::Connect }),
         Happening::HostKeyChanged => {
             let (offered, expected) = ("a".to_owned(), "b".to_owned());
-            fleet.failed(client, minute, Outcome::HostKeyChanged { offered, expected });
+            fleet.failed(
+                client,
+                minute,
+                Outcome::HostKeyChanged { offered, expected, by: model::Objection::Line },
+            );
         }
         Happening::NotReached => fleet.failed(client, minute, Outcome::NotReached),
     }

@@ -1,7 +1,7 @@
 //! Whether the key that a server offers is the one expected there. Pure; there is no way to say "do not care".
 
 use config::HostKeyPin;
-use model::Outcome;
+use model::{Objection, Outcome};
 use serde::{Deserialize, Serialize};
 use ssh_key::{Fingerprint, PublicKey};
 
@@ -15,6 +15,8 @@ pub(crate) const CERTIFICATE: &str = "-cert-v01@openssh.com";
 pub(crate) struct Expected {
     /// Keys, by blob, and where they stand.
     pub(crate) keys: Vec<(Vec<u8>, String)>,
+    /// Whether config.xml pins these, so that no file's lines are among them.
+    pub(crate) pinned: bool,
     /// SHA-256 of keys, and where they stand.
     pub(crate) fingerprints: Vec<([u8; 32], String)>,
     /// Keys that must not be used, and where that stands.
@@ -37,6 +39,8 @@ pub(crate) enum Verdict<'a> {
     Unknown,
     /// Another is written down at that place.
     Changed(&'a str),
+    /// Another is pinned at that place.
+    Unpinned(&'a str),
     /// It is marked as revoked at that place.
     Revoked(&'a str),
 }
@@ -52,7 +56,7 @@ impl Expected {
         (pins, source): (&[HostKeyPin], &str),
         files: impl Iterator<Item = &'a KnownHosts> + Clone,
     ) -> Result<Self, Outcome> {
-        let mut expected = Self::default();
+        let mut expected = Self { pinned: !pins.is_empty(), ..Self::default() };
         for pin in pins {
             let source = format!("{source} (host-key)");
             match pin {
@@ -101,12 +105,12 @@ impl Expected {
         if let Some((_, source)) = self.fingerprints.iter().find(|(expected, _)| *expected == digest) {
             return Verdict::Match(source);
         }
-        let others = self
-            .keys
-            .iter()
-            .map(|(_, source)| source)
-            .chain(self.fingerprints.iter().map(|(_, source)| source));
-        others.into_iter().next().map_or(Verdict::Unknown, |source| Verdict::Changed(source))
+        let fingerprint = self.fingerprints.first().map(|(_, source)| source);
+        match self.keys.first().map(|(_, source)| source).or(fingerprint) {
+            None => Verdict::Unknown,
+            Some(source) if self.pinned => Verdict::Unpinned(source),
+            Some(source) => Verdict::Changed(source),
+        }
     }
 
     /// The names of the key types that are written down (RFC 4253, 6.6).
@@ -119,17 +123,16 @@ impl Verdict<'_> {
     /// How the attempt ends where it is no match.
     pub(crate) fn refusal(&self, offered: &[u8]) -> Option<Outcome> {
         let offered = shown(offered);
-        match self {
-            Self::Match(_) => None,
-            Self::Unknown => Some(Outcome::HostKeyUnknown { offered }),
-            Self::Changed(source) => {
-                Some(Outcome::HostKeyChanged { offered, expected: format!("the key at {source}") })
+        let (expected, by) = match self {
+            Self::Match(_) => return None,
+            Self::Unknown => return Some(Outcome::HostKeyUnknown { offered }),
+            Self::Changed(source) => (format!("the key at {source}"), Objection::Line),
+            Self::Unpinned(source) => (format!("the key at {source}"), Objection::Pin),
+            Self::Revoked(source) => {
+                (format!("any but this key: {source} revokes it"), Objection::Revocation)
             }
-            Self::Revoked(source) => Some(Outcome::HostKeyChanged {
-                offered,
-                expected: format!("any but this key: {source} revokes it"),
-            }),
-        }
+        };
+        Some(Outcome::HostKeyChanged { offered, expected, by })
     }
 }
 
@@ -215,10 +218,13 @@ mod tests {
     #[test]
     fn fingerprints_pin_too() {
         let (a, b) = (blob("ssh-ed25519", b"a"), blob("ssh-ed25519", b"b"));
-        let pinned =
-            Expected { fingerprints: vec![(sha256(&a), "c.xml:3".to_owned())], ..Expected::default() };
+        let pinned = Expected {
+            pinned: true,
+            fingerprints: vec![(sha256(&a), "c.xml:3".to_owned())],
+            ..Expected::default()
+        };
         assert_eq!(pinned.judge(&a), Verdict::Match("c.xml:3"));
-        assert_eq!(pinned.judge(&b), Verdict::Changed("c.xml:3"));
+        assert_eq!(pinned.judge(&b), Verdict::Unpinned("c.xml:3"));
     }
 
     #[test]
@@ -233,11 +239,25 @@ mod tests {
         let gather =
             |host, pins| Expected::gather((host, 22), (pins, "c.xml:9"), [&known].into_iter()).unwrap();
         assert!(matches!(gather("web1", &[]).judge(&key), Verdict::Match(_)));
-        assert_eq!(gather("web1", &pin).judge(&key), Verdict::Changed("c.xml:9 (host-key)"));
+        assert_eq!(gather("web1", &pin).judge(&key), Verdict::Unpinned("c.xml:9 (host-key)"));
         let pin = [HostKeyPin::Key("ssh-ed25519".to_owned(), key.clone())];
         assert_eq!(gather("web1", &pin).judge(&key), Verdict::Match("c.xml:9 (host-key)"));
         assert!(matches!(gather("web2", &pin).judge(&key), Verdict::Revoked(_)));
         assert_eq!(shown(&key), "ssh-ed25519 SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ");
+    }
+
+    #[test]
+    fn a_refusal_says_what_speaks_against_the_key() {
+        for (verdict, objection) in [
+            (Verdict::Changed("kh:1"), Objection::Line),
+            (Verdict::Unpinned("c.xml:3 (host-key)"), Objection::Pin),
+            (Verdict::Revoked("kh:2"), Objection::Revocation),
+        ] {
+            let Some(Outcome::HostKeyChanged { by, .. }) = verdict.refusal(b"") else {
+                panic!("{verdict:?}")
+            };
+            assert_eq!(by, objection);
+        }
     }
 
     #[test]

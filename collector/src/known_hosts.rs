@@ -229,8 +229,10 @@ pub(crate) enum Kept {
     Written(String),
     /// It was there already.
     There(String),
-    /// Something else is written there about that server, that the key is revoked, or what cannot be read.
+    /// Something else is written there about that server, or what cannot be read.
     Other(String),
+    /// The key is revoked.
+    Revoked(String),
 }
 
 /// Adds the key of the server at `host` and `port` to the product's own file, unless that says something about it.
@@ -241,18 +243,20 @@ pub(crate) fn keep(file: &Path, (host, port): (&str, u16), key: &PublicKey) -> i
         KnownHosts::parse(&String::from_utf8_lossy(&locked.text), &file.display().to_string(), &mut |_| {});
     let says = |line: &Known<'_>| match line.says {
         Says::Known if line.key == blob => Some(Kept::There(line.source.to_owned())),
-        Says::Revoked if line.key != blob => None,
-        Says::Known | Says::Authority | Says::Revoked => Some(Kept::Other(line.source.to_owned())),
+        Says::Revoked if line.key == blob => Some(Kept::Revoked(line.source.to_owned())),
+        Says::Revoked => None,
+        Says::Known | Says::Authority => Some(Kept::Other(line.source.to_owned())),
     };
-    let mut said: Vec<_> = known.of(host, port).filter_map(|line| says(&line)).collect();
     // A server may have several keys; a revocation comes before them all.
-    let revoked = known.of(host, port).any(|line| line.says == Says::Revoked && line.key == blob);
-    if let Some(at) = said.iter().position(|kept| !revoked && matches!(kept, Kept::There(_))) {
-        return Ok(said.swap_remove(at));
-    }
+    let rank = |kept: &Kept| match kept {
+        Kept::Revoked(_) => 0,
+        Kept::There(_) => 1,
+        Kept::Other(_) | Kept::Written(_) => 2,
+    };
     let unread = known.doubts(host, port).map(|doubt| Kept::Other(doubt.source.clone()));
-    if let Some(other) = said.into_iter().chain(unread).find(|kept| matches!(kept, Kept::Other(_))) {
-        return Ok(other);
+    let said = known.of(host, port).filter_map(|line| says(&line)).chain(unread).min_by_key(rank);
+    if let Some(said) = said {
+        return Ok(said);
     }
     let number = locked.write(&[(name_of(host, port), key.clone())])?;
     Ok(Kept::Written(format!("{}:{number}", file.display())))
@@ -459,7 +463,7 @@ mod tests {
         let at = |line: usize| format!("{}:{line}", file.display());
         assert_eq!(keep(&file, ("Web1", 22), &key).unwrap(), Kept::Written(at(3)));
         assert_eq!(keep(&file, ("web1", 22), &key).unwrap(), Kept::There(at(3)));
-        assert_eq!(keep(&file, ("bad", 22), &key).unwrap(), Kept::Other(at(1)));
+        assert_eq!(keep(&file, ("bad", 22), &key).unwrap(), Kept::Revoked(at(1)));
         assert_eq!(keep(&file, ("a.ca", 22), &key).unwrap(), Kept::Other(at(2)));
         let text = std::fs::read_to_string(&file).unwrap();
         let other = ED.replace("XFSqti", "XFSqta");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::Outcome;
+use model::{Objection, Outcome};
 
 use crate::host_key;
 use crate::known_hosts::{self, Kept};
@@ -23,7 +23,12 @@ pub(crate) fn accept(file: &Path, (address, port): (&str, u16), key: &[u8]) -> R
         }
         Ok(Kept::There(source)) => Ok(source),
         Ok(Kept::Other(source)) => {
-            Err(Outcome::HostKeyChanged { offered, expected: format!("the key at {source}") })
+            let expected = format!("the key at {source}");
+            Err(Outcome::HostKeyChanged { offered, expected, by: Objection::Line })
+        }
+        Ok(Kept::Revoked(source)) => {
+            let expected = format!("any but this key: {source} revokes it");
+            Err(Outcome::HostKeyChanged { offered, expected, by: Objection::Revocation })
         }
         Err(error) => {
             Err(Outcome::HostKeyNotKept { detail: format!("{}: {error}; it is {offered}", file.display()) })

@@ -452,7 +452,11 @@ mod tests {
     #[test]
     fn a_worker_that_was_taken_over_speaks_for_no_hop() {
         let now = Instant::now();
-        let changed = Outcome::HostKeyChanged { offered: "a key".to_owned(), expected: "another".to_owned() };
+        let changed = Outcome::HostKeyChanged {
+            offered: "a key".to_owned(),
+            expected: "another".to_owned(),
+            by: model::Objection::Line,
+        };
         let forged = |hop: &str, ended| Outcome::Hop { hop: hop.to_owned(), ended: Box::new(ended) };
         for (leg, told) in [(1, changed.clone()), (0, forged("gate", changed.clone()))] {
             let mut slot = behind_a_bastion(now);

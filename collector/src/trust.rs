@@ -137,7 +137,7 @@ impl Seen<'_> {
                 }
                 Err(detail) => self.fail(client, &Outcome::Malformed { detail }),
             },
-            Verdict::Changed(_) | Verdict::Revoked(_) => {
+            Verdict::Changed(_) | Verdict::Unpinned(_) | Verdict::Revoked(_) => {
                 let refusal = verdict.refusal(key);
                 self.fail(client, &refusal.unwrap_or(Outcome::NotReached))
             }

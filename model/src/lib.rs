@@ -20,7 +20,7 @@ pub use client::{ClientName, ClientUid, SpoolId};
 pub use exit::Exit;
 pub use labels::Labels;
 pub use metric::{Metric, Unit};
-pub use outcome::{Outcome, Phase};
+pub use outcome::{Objection, Outcome, Phase};
 pub use record::{Body, Clock, Evidence, Gap, Host, Process, ReaderOutcome, Record, Report, Sample};
 pub use rule::{Hold, Operator, Pattern, Rule, RuleId, Severity, Threshold};
 pub use time::Timestamp;

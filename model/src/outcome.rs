@@ -41,6 +41,19 @@ impl fmt::Display for Phase {
     }
 }
 
+/// What speaks against the host key that a server offers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objection {
+    /// Another one stands in a known_hosts file.
+    #[default]
+    Line,
+    /// config.xml names another one (`host-key`).
+    Pin,
+    /// A line revokes it (`@revoked`).
+    Revocation,
+}
+
 /// How one attempt on one client ended. The texts in it are escaped and bounded where they are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
@@ -80,6 +93,9 @@ pub enum Outcome {
         offered: String,
         /// Where the expected key is written down, or that the offered one is revoked.
         expected: String,
+        /// Which of these it is.
+        #[serde(default)]
+        by: Objection,
     },
     /// The server accepts no credential that config.xml gives.
     AuthRefused {
@@ -262,7 +278,7 @@ impl Outcome {
                 [Some(hop), None]
             }
             Self::Collected | Self::Timeout { .. } | Self::NotReached => [None, None],
-            Self::HostKeyChanged { offered, expected } => [Some(offered), Some(expected)],
+            Self::HostKeyChanged { offered, expected, .. } => [Some(offered), Some(expected)],
             Self::HostKeyUnknown { offered: text }
             | Self::WrongPlatform { uname: text }
             | Self::Dns { detail: text }
@@ -302,7 +318,7 @@ impl Outcome {
             Self::Timeout { phase } => format!("no answer in time ({phase})"),
             Self::Disconnected { phase, detail } => format!("the connection broke ({phase}): {detail}"),
             Self::HostKeyUnknown { offered } => format!("the host key is not known: {offered}"),
-            Self::HostKeyChanged { offered, expected } => {
+            Self::HostKeyChanged { offered, expected, .. } => {
                 format!("THE HOST KEY HAS CHANGED: offered {offered}, expected {expected}")
             }
             Self::AuthRefused { detail } => format!("the login was refused: {detail}"),
@@ -354,9 +370,17 @@ impl Outcome {
             Self::HostKeyUnknown { .. } => {
                 "compare the fingerprint with the machine's own, then run: fleet-collector trust NAME"
             }
-            Self::HostKeyChanged { .. } => {
+            Self::HostKeyChanged { by: Objection::Line, .. } => {
                 "if the machine was not reinstalled, someone may be in between; else remove the old line \
                  from known_hosts and run: fleet-collector trust NAME"
+            }
+            Self::HostKeyChanged { by: Objection::Pin, .. } => {
+                "if the machine was not reinstalled, someone may be in between; else compare the fingerprint with the \
+                 machine's own and write it into host-key in config.xml"
+            }
+            Self::HostKeyChanged { by: Objection::Revocation, .. } => {
+                "whoever holds that key can pose as the machine: leave the revocation, give the machine a new host key \
+                 (ssh-keygen -A makes one where the old file is gone), and run: fleet-collector trust NAME"
             }
             Self::AuthRefused { .. } => {
                 "check username, password or key in config.xml, and authorized_keys there"
@@ -410,5 +434,33 @@ impl Outcome {
                 "see the collector's -v output; memory and process limits are the usual cause"
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_key_has_the_remedy_of_what_speaks_against_it() {
+        let remedy = |by| {
+            let text = || "a key".to_owned();
+            Outcome::HostKeyChanged { offered: text(), expected: text(), by }.remedy()
+        };
+        assert!(remedy(Objection::Line).contains("remove the old line from known_hosts"));
+        let pin = remedy(Objection::Pin);
+        assert!(pin.contains("host-key in config.xml") && !pin.contains("known_hosts"), "{pin}");
+        let revoked = remedy(Objection::Revocation);
+        assert!(revoked.contains("leave the revocation") && revoked.contains("new host key"), "{revoked}");
+        assert!(!revoked.contains("remove"), "{revoked}");
+    }
+
+    #[test]
+    fn what_was_stored_before_is_read() {
+        let stored = [("outcome", "host-key-changed"), ("offered", "a"), ("expected", "b")];
+        let map: std::collections::BTreeMap<_, _> = stored.into();
+        let read: Outcome = crate::wire::from_cbor(&crate::wire::to_cbor(&map)).unwrap();
+        let (offered, expected) = ("a".to_owned(), "b".to_owned());
+        assert_eq!(read, Outcome::HostKeyChanged { offered, expected, by: Objection::Line });
     }
 }

@@ -143,7 +143,7 @@ pub fn every_outcome_survives(store: &mut dyn Store) -> Outcomes {
         Outcome::Timeout { phase: Phase::Upload },
         Outcome::Disconnected { phase: Phase::Handshake, detail: text() },
         Outcome::HostKeyUnknown { offered: text() },
-        Outcome::HostKeyChanged { offered: text(), expected: text() },
+        Outcome::HostKeyChanged { offered: text(), expected: text(), by: model::Objection::Pin },
         Outcome::AuthRefused { detail: text() },
         Outcome::Credential { detail: text() },
         Outcome::NoCommonAlgorithm { detail: text() },
