@@ -303,6 +303,30 @@ fn a_command_is_the_connection() {
 }
 
 #[test]
+fn two_machines_at_one_address_are_told_apart_by_pins() {
+    let (pair, other) = (Pair::with(""), Sshd::start());
+    other.authorize(&pair.target.login_key().with_extension("pub"));
+    pair.know(&[&pair.gate]);
+    let beyond = ssh_w(&pair).replace("%h:%p", &format!("{}:{}", other.address(), other.port()));
+    let configure = |pin: &str| {
+        let web1 = pair.site.client(&pair.target, "web1", "", "");
+        let web2 = pair.site.client(&pair.target, "web2", &format!("proxy-command=\"{beyond}\" {pin}"), "");
+        pair.site.configure(&format!("{web1}{web2}"));
+    };
+    configure("");
+    let run = pair.site.collector(&["trust", "--all", "--yes"]).expect(1);
+    let line = run.stdout.lines().find(|line| line.contains(&other.fingerprint("ed25519"))).unwrap();
+    assert!(line.starts_with("web2 ") && line.contains("give each its host-key"), "{}", run.stdout);
+    let kept = std::fs::read_to_string(pair.site.path("state/known_hosts")).unwrap();
+    assert_eq!(kept, format!("{} {}\n", pair.target.known_as(), pair.target.host_key("ed25519")));
+
+    configure(&format!("host-key=\"{}\"", other.fingerprint("ed25519")));
+    pair.site.collector(&["trust", "--all", "--yes"]).expect(0);
+    pair.site.collect().expect_all();
+    assert_eq!((pair.target.accepted(), other.accepted()), (1, 1));
+}
+
+#[test]
 fn a_bastion_may_be_reached_by_a_command() {
     let pair = Pair::with("");
     let middle = Sshd::start();

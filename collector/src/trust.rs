@@ -99,6 +99,13 @@ fn shown(key: &[u8]) -> Said {
         .map_or((String::new(), shown.clone()), |(kind, rest)| (kind.to_owned(), rest.to_owned()))
 }
 
+/// The key of a second machine at an address whose first one has just shown another.
+fn another_machine(key: &[u8]) -> Said {
+    let (kind, fingerprint) = shown(key);
+    let remedy = "not trusted: another machine above has this address, with another key; give each its host-key in config.xml";
+    (kind, format!("{fingerprint} ({remedy})"))
+}
+
 fn known(key: &[u8], source: &str) -> Said {
     let (kind, fingerprint) = shown(key);
     (kind, format!("{fingerprint} (known already: {})", model::text::escape(source)))
@@ -130,8 +137,14 @@ impl Seen<'_> {
             Verdict::Unknown => match host_key::parse(key) {
                 Ok(parsed) => {
                     let name = known_hosts::name_of(&ssh.address, ssh.port);
-                    if !self.new.iter().any(|(known, _)| *known == name) {
-                        self.new.push((name, parsed));
+                    match self.new.iter().find(|(known, _)| *known == name) {
+                        Some((_, first)) if first.key_data() != parsed.key_data() => {
+                            // Private networks overlap behind bastions; known_hosts tells machines apart by address alone.
+                            self.failed = true;
+                            return another_machine(key);
+                        }
+                        Some(_) => {}
+                        None => self.new.push((name, parsed)),
                     }
                     shown(key)
                 }
