@@ -195,7 +195,7 @@ fn two_clients_share_a_home() {
     site.configure(&format!("{one}{other}"));
     for round in 1..=3_u64 {
         site.collect_with(&["--fresh"]).expect_all();
-        assert_eq!(site.status()["counts"]["reports"].as_u64(), Some(2 * round));
+        assert_eq!(site.reports(), 2 * round);
     }
     let names = std::fs::read_dir(account.home.join(".fleet-health")).unwrap().flatten();
     let names: Vec<_> = names.map(|entry| entry.file_name().into_string().unwrap()).collect();

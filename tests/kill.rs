@@ -5,14 +5,14 @@
 //!
 //! `FLEET_SEED=N` repeats a run's random choices, `FLEET_KILLS=N` sets how many kills there are.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tests::child;
 use tests::programs;
-use tests::site::Site;
+use tests::site::{Site, spools};
 use tests::sshd::Sshd;
 
 /// Machines that are collected.
@@ -60,14 +60,6 @@ fn kill(pid: u32) {
         // It may have ended by itself.
         let _ = kill_process(pid, Signal::KILL);
     }
-}
-
-/// The spools of a client's directory: one per uid.
-fn spools(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 /// The newest sequence in a spool: a record's file is named by it, in 20 digits.

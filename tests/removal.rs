@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use envelope::Header;
@@ -11,19 +11,8 @@ use model::{Body, Clock, Labels, Record, Report, Sample, Timestamp};
 use storage::{ReportStore as _, SqliteStore};
 use tests::child;
 use tests::programs;
-use tests::site::Site;
+use tests::site::{Site, spools};
 use tests::sshd::{Sshd, make_key};
-
-/// The spools in a directory of a client.
-fn spools(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
-    entries.filter(|path| path.is_dir()).collect()
-}
-
-/// Reports that are stored.
-fn reports(site: &Site) -> u64 {
-    site.status()["counts"]["reports"].as_u64().unwrap()
-}
 
 /// Adds `count` records of some 200 KiB to a spool, sealed as the probe does.
 fn fill(spool: &Path, count: u64) -> u64 {
@@ -63,7 +52,7 @@ fn a_spool_too_long_for_one_visit_is_fetched_whole_and_then_removed() {
     assert!(removed.contains("60 new records fetched before"), "{removed}");
     assert!(removed.contains("config.xml:"), "{removed}");
     assert!(!site.remote_dir("web").exists(), "the directory is left");
-    assert_eq!(reports(&site), 61, "all that was there, and none taken for it");
+    assert_eq!(site.reports(), 61, "all that was there, and none taken for it");
     assert_eq!(sshd.accepted(), 4, "one to collect, two to fetch, one to leave");
 }
 
@@ -83,7 +72,7 @@ fn samples_of_the_clients_own_cron_in_between_are_fetched_too() {
     child::output(&sample, &[]);
     let removed = site.collector(&["remove", "web"]).expect(0).stdout;
     assert!(removed.contains("2 new records"), "{removed}");
-    assert_eq!(reports(&site), 3);
+    assert_eq!(site.reports(), 3);
     assert!(!site.remote_dir("web").exists());
 }
 
@@ -102,7 +91,7 @@ fn a_home_that_another_spool_is_in_stays() {
     assert_eq!(spools(&site.path("shared")).len(), 1);
     let b = site.collect_with(&["--only", "b", "--fresh"]).expect_all();
     assert!(!b.only().uploaded, "the probe went with another's spool");
-    assert_eq!(reports(&site), 3);
+    assert_eq!(site.reports(), 3);
     site.collector(&["remove", "b", "--purge"]).expect(0);
     assert!(!site.path("shared").exists());
     let mut store = SqliteStore::open_existing(&site.path("state/fleet.db")).unwrap();
@@ -139,7 +128,7 @@ fn behind_a_limited_key_the_spool_goes_and_the_installed_probe_stays() {
     let removed = site.collector(&["remove", "web"]).expect(0).stdout;
     assert!(removed.contains(uid), "{removed}");
     assert!(probe.exists() && spools(&directory).is_empty());
-    assert_eq!(reports(&site), 1);
+    assert_eq!(site.reports(), 1);
 
     // Its own crontab may still have the line.
     let sample = Command::new(&probe).arg("sample").arg(&directory).arg(uid).output().unwrap();
@@ -165,7 +154,7 @@ fn an_installed_probe_that_is_too_old_to_leave_is_named_and_nothing_is_lost() {
         assert!(refused.contains("fleet-collector recipe web"), "{refused}");
         assert_eq!(spools(&directory).len(), 1);
     }
-    assert!(reports(&site) > 0, "its history went");
+    assert!(site.reports() > 0, "its history went");
     site.collector(&["remove", "web", "--purge", "--unreachable"]).expect(0);
-    assert_eq!((spools(&directory).len(), reports(&site)), (1, 0));
+    assert_eq!((spools(&directory).len(), site.reports()), (1, 0));
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use tests::child;
 use tests::programs;
-use tests::site::Site;
+use tests::site::{Site, spools};
 use tests::sshd::{Sshd, make_key};
 
 /// A client with an installed probe, and a key that is limited to it.
@@ -236,16 +236,6 @@ fn records(directory: &Path) -> usize {
         .sum()
 }
 
-fn spools(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
-    entries.filter(|path| path.is_dir()).collect()
-}
-
-/// Reports that are stored.
-fn reports(site: &Site) -> u64 {
-    site.status()["counts"]["reports"].as_u64().expect("status counts reports")
-}
-
 #[test]
 fn samples_of_the_clients_own_cron_wait_for_the_collector() {
     let (site, sshd) = (Site::new(), Sshd::start());
@@ -258,9 +248,9 @@ fn samples_of_the_clients_own_cron_wait_for_the_collector() {
     child::output("/bin/sh", &["-c", &many]);
     assert_eq!(records(&site.remote_dir("web1")), 61);
     site.collect_with(&["--fresh"]).expect_all();
-    assert_eq!(reports(&site), 62, "nothing is lost, nothing comes twice");
+    assert_eq!(site.reports(), 62, "nothing is lost, nothing comes twice");
     site.collect_with(&["--fresh"]).expect_all();
-    assert_eq!(reports(&site), 63);
+    assert_eq!(site.reports(), 63);
     assert_eq!(records(&site.remote_dir("web1")), 1, "what was acknowledged is gone, but the newest");
 }
 
@@ -283,7 +273,7 @@ fn two_management_hosts_share_a_login_at_the_same_time() {
             }
         });
         for site in &sites {
-            assert_eq!(reports(site), round, "each has its own spool, and acknowledges for itself");
+            assert_eq!(site.reports(), round, "each has its own spool, and acknowledges for itself");
         }
     }
     assert_eq!(spools(&directory).len(), 2);

@@ -216,6 +216,12 @@ impl Site {
         serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", run.stdout))
     }
 
+    /// How many reports are stored.
+    #[track_caller]
+    pub fn reports(&self) -> u64 {
+        self.status()["counts"]["reports"].as_u64().expect("status counts reports")
+    }
+
     /// The text of the mails in a directory of `<mail transport="directory">`, in order of their file names.
     pub fn mails(&self, directory: &str) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.path(directory)) else {
@@ -226,6 +232,12 @@ impl Site {
         paths.sort();
         paths.iter().map(|path| std::fs::read_to_string(path).expect("mail is text")).collect()
     }
+}
+
+/// The spools in a client's directory, one for each uid; none where there is no such directory.
+pub fn spools(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 impl Default for Site {
