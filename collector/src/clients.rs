@@ -58,7 +58,10 @@ impl<'a> Clients<'a> {
         let Some(row) = found else {
             return match taken {
                 Some(_) => Ok(format!("{new} is stored already, and {old} is not: there is nothing to do")),
-                None => Err(Refusal(format!("the storage has no client {old}"), Exit::Usage)),
+                None => Err(Refusal(
+                    format!("the storage has no client {old}: fleet-alerter status lists those that it has"),
+                    Exit::Usage,
+                )),
             };
         };
         if taken.is_some() && old != new {

@@ -163,7 +163,9 @@ impl Context {
             let usual = || home.map(|home| home.join(".ssh/config")).unwrap_or_default();
             let file = file.map_or_else(usual, Path::to_owned);
             let names = ssh_config::names(&file, home);
-            let (names, remarks) = names.map_err(|error| usage(format!("{}: {error}", file.display())))?;
+            let (names, remarks) = names.map_err(|error| {
+                usage(format!("{}: {error}: name the ssh_config by --file, or the hosts", file.display()))
+            })?;
             remarks.iter().for_each(complain);
             if names.is_empty() {
                 return Err(usage(format!(
@@ -217,9 +219,12 @@ impl Context {
 
     pub(crate) fn discard(&self, name: &ClientName) -> Result<Exit, Stop> {
         self.clients(|clients, settings| {
-            let client = settings.clients.iter().find(|client| client.name == *name);
-            let unknown = || Refusal(format!("{name} is no enabled client of config.xml"), Exit::Usage);
-            clients.discard(client.ok_or_else(unknown)?, &self.preparer(settings))
+            let refusal = |fault| Refusal(fault, Exit::Usage);
+            let chosen = select(&settings.clients, &[name.to_string()]).map_err(refusal)?;
+            let [client] = chosen[..] else {
+                return Err(refusal(format!("{name} is the name of more than one client")));
+            };
+            clients.discard(client, &self.preparer(settings))
         })
     }
 

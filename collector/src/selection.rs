@@ -27,7 +27,10 @@ fn unknown(clients: &[Client], word: &str) -> String {
     let groups = clients.iter().flat_map(|client| client.groups.iter().map(|group| format!("@{group}")));
     let known: Vec<_> = names.chain(groups).collect();
     let near = nearest(word, known.iter().map(String::as_str));
-    let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    let hint = near.map_or_else(
+        || "; fleet-collector check-config lists them".to_owned(),
+        |near| format!("; did you mean {near}?"),
+    );
     format!("no enabled {kind} is called {}{hint}", model::text::escape(shown))
 }
 
@@ -65,6 +68,7 @@ mod tests {
         assert_eq!(selected(&["@web", "db1"]), Ok(vec!["web1".into(), "db1".into()]));
         assert_eq!(selected(&["web2"]), Err("no enabled client is called web2; did you mean web1?".into()));
         assert_eq!(selected(&["@wep"]), Err("no enabled group is called @wep; did you mean @web?".into()));
-        assert_eq!(selected(&["\x1bzzzzzzzz"]), Err("no enabled client is called \\u{1b}zzzzzzzz".into()));
+        let listed = "no enabled client is called \\u{1b}zzzzzzzz; fleet-collector check-config lists them";
+        assert_eq!(selected(&["\x1bzzzzzzzz"]), Err(listed.into()));
     }
 }

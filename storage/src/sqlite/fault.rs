@@ -29,6 +29,11 @@ impl From<Error> for Fault {
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
                     StoreError::Corrupt(error.to_string())
                 }
+                ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
+                    StoreError::Other(format!(
+                        "{error}: it has to be a file, and this user must be able to write it and its directory"
+                    ))
+                }
                 _ => StoreError::Other(format!("{error} (SQLite's code {})", failure.extended_code)),
             },
             // A column holds what no statement of ours writes.

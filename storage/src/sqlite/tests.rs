@@ -319,3 +319,13 @@ fn failures_are_told_apart() {
     let web = enrol(&mut store, "web").unwrap();
     store.store(&[failed(web, 1, Outcome::Collected)]).unwrap();
 }
+
+#[test]
+fn what_is_no_file_to_write_is_named_with_what_it_has_to_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("fleet.db");
+    fs::create_dir(&database).unwrap();
+    let Err(error) = SqliteStore::open(&database) else { panic!("a directory is no database") };
+    let text = error.to_string();
+    assert!(text.contains("fleet.db") && text.contains("it has to be a file"), "{text}");
+}
