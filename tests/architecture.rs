@@ -109,7 +109,7 @@ fn decisions_are_pure() {
         .into_iter()
         .filter(|(path, _)| {
             let name = Path::new(path).file_name().unwrap_or_default();
-            ["evaluate.rs", "notify.rs", "fold.rs"].iter().any(|pure| name == *pure)
+            ["evaluate.rs", "notify.rs", "attention.rs", "fold.rs"].iter().any(|pure| name == *pure)
         })
         .collect();
     assert!(pure.len() >= 3, "the sources were not found");

@@ -10,6 +10,7 @@ use config::{Environment, Settings, StorageUrl};
 use model::{Exit, Timestamp};
 use storage::{Program, RunLock, SqliteStore, StoreError};
 
+use crate::backtest::command as backtest;
 use crate::compose::Letterhead;
 use crate::dry_run::Printer;
 use crate::mail::Sender;
@@ -64,6 +65,8 @@ enum Command {
         /// Where to [default: the admins of <mail>, else every receiver]
         address: Option<String>,
     },
+    /// Say what the rules would have told of a history, and how many mails that makes
+    Backtest(backtest::Arguments),
     /// Show clients, open alerts and mails that wait
     Status {
         /// As JSON, for programs
@@ -79,6 +82,8 @@ pub enum Failure {
     Config(config::Faults),
     /// The storage.
     Storage(StoreError),
+    /// A history, or a rule to try.
+    Backtest(String),
     /// Standard output.
     Output(io::Error),
     /// There is no way to send mail.
@@ -97,7 +102,7 @@ impl Failure {
             Self::Storage(error) => error.exit(),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Output(_) | Self::NoWayOut => Exit::Partial,
-            Self::NoReceiver | Self::NoDryRun => Exit::Usage,
+            Self::NoReceiver | Self::NoDryRun | Self::Backtest(_) => Exit::Usage,
         }
     }
 }
@@ -108,6 +113,7 @@ impl fmt::Display for Failure {
             Self::Config(faults) => write!(f, "{faults}"),
             Self::Storage(error) => write!(f, "{error}: {}", error.remedy()),
             Self::Output(error) => write!(f, "standard output cannot be written: {error}"),
+            Self::Backtest(faults) => write!(f, "{faults}"),
             Self::NoWayOut => write!(
                 f,
                 "there is no way to send mail: add to config.xml \
@@ -124,6 +130,17 @@ impl fmt::Display for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Storage(error)
+    }
+}
+
+impl From<backtest::Failure> for Failure {
+    fn from(failure: backtest::Failure) -> Self {
+        match failure {
+            backtest::Failure::File(fault) => Self::Backtest(fault),
+            backtest::Failure::Rule(faults) => Self::Backtest(faults.to_string()),
+            backtest::Failure::Storage(error) => Self::Storage(error),
+            backtest::Failure::Output(error) => Self::Output(error),
+        }
     }
 }
 
@@ -168,6 +185,9 @@ impl Cli {
                 Ok(Exit::Ok)
             }
             Command::TestMail { address } => send_test(job, address.as_deref(), sendmail, out),
+            Command::Backtest(arguments) => {
+                Ok(backtest::backtest(&arguments, &settings, now, &local_time, out)?)
+            }
             Command::Status { json } => status(&settings, now, json, out),
         }
     }

@@ -93,6 +93,10 @@ fn tag(line: &Line) -> String {
     match line.kind {
         Kind::Problem => severity,
         Kind::Worse => format!("WORSE {severity}"),
+        Kind::Escalated => format!("ESCALATED {severity}"),
+        Kind::Flapping => format!("FLAPPING {severity}"),
+        Kind::Steady => format!("STEADY {severity}"),
+        Kind::Reminder => format!("STILL {severity}"),
         Kind::Recovered => "RECOVERED".to_owned(),
         Kind::Late => "LATE".to_owned(),
     }
@@ -104,7 +108,7 @@ fn headline(line: &Line) -> String {
     let client = escape(&episode.client_name);
     if let Some(plain) = plain_name(&episode.metric) {
         let cause = match line.kind {
-            Kind::Problem | Kind::Worse if episode.metric == UNREACHABLE => {
+            kind if !kind.is_over() && episode.metric == UNREACHABLE => {
                 escape_to(episode.detail.lines().next().unwrap_or_default(), 100)
             }
             _ => String::new(),
@@ -147,7 +151,7 @@ fn limit(line: &Line) -> f64 {
 /// `3 CRITICAL, 2 WARNING`
 fn counts(lines: &[Line]) -> String {
     let count = |wanted: &dyn Fn(&Line) -> bool| lines.iter().filter(|line| wanted(line)).count();
-    let fires = |line: &Line| matches!(line.kind, Kind::Problem | Kind::Worse);
+    let fires = |line: &Line| !line.kind.is_over();
     [
         (count(&|line| fires(line) && line.severity == Severity::Critical), "CRITICAL"),
         (count(&|line| fires(line) && line.severity == Severity::Warning), "WARNING"),
@@ -179,7 +183,7 @@ fn clients(lines: &[Line]) -> String {
 fn describe(page: &mut Page, line: &Line, letterhead: Letterhead, companion: &mut Companion) {
     let Line { episode, kind, .. } = line;
     let time = letterhead.time;
-    let is_over = matches!(kind, Kind::Recovered | Kind::Late);
+    let is_over = kind.is_over();
     if *kind == Kind::Late {
         page.say("While alerts were not processed or mail did not go out, this began and ended:");
     }
@@ -228,6 +232,8 @@ fn evidence(page: &mut Page, line: &Line, shown: Option<&Episode>) -> bool {
 fn removed(episode: &Episode) -> Option<&'static str> {
     match episode.end?.why {
         EndReason::Recovered => None,
+        EndReason::RuleEdited => Some("its rule was edited, and the value does not breach the new limit"),
+        EndReason::Vanished => Some("the client has not reported it for a day"),
         EndReason::RuleRemoved => Some("its rule is no longer in config.xml"),
         EndReason::ClientRemoved => Some("its client is no longer in config.xml"),
     }

@@ -1,9 +1,23 @@
 //! The fold over one series: a state, a rule and one observation give the next state and what there is to tell.
 //!
 //! Time here is event time only. No I/O, no clock, no log: the same observations in the same order give the same
-//! states and transitions, however they are split into runs.
+//! states and news, however they are split into runs. docs/alerting.md says the same in words.
 
-use model::{AlertState, EpisodeId, Hold, Rule, Severity, Timestamp};
+mod compared;
+#[cfg(test)]
+mod tests;
+
+use model::alert::EndReason;
+use model::{AlertPhase, AlertState, EpisodeId, Firing, Hold, Reason, Rule, Severity, Timestamp};
+
+use compared::compared;
+
+/// An alert begins to flap where it changed between firing and not more often than this...
+const FLAPS_ABOVE: u32 = 6;
+/// ... and is steady again where it changed less often than this...
+const STEADY_BELOW: u32 = 5;
+/// ... with so many records (30 % and 25 % of 20).
+const LOOKED_AT: u32 = 20;
 
 /// One value of a series.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,232 +26,285 @@ pub struct Observation {
     pub at: Timestamp,
     /// The value, in the metric's base unit.
     pub value: f64,
+    /// The free bytes beside it, for rules with a floor.
+    pub free: Option<f64>,
 }
 
-/// What changed for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transition {
-    /// An episode began.
-    Fired {
-        /// How bad it is.
-        severity: Severity,
+/// A rule, and what tells its condition from others: made once, for it is asked for with every value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Terms<'a> {
+    /// The rule.
+    pub rule: &'a Rule,
+    /// [`Rule::condition`] of it.
+    pub condition: u64,
+}
+
+impl<'a> From<&'a Rule> for Terms<'a> {
+    fn from(rule: &'a Rule) -> Self {
+        Self { rule, condition: rule.condition() }
+    }
+}
+
+/// What an observation comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// The next state.
+    pub state: AlertState,
+    /// What became of the episode.
+    pub change: Option<Change>,
+    /// What people are to hear of it, by their ordinals.
+    pub news: Option<(Reason, u32)>,
+    /// What was compared with the limits, where something was: the value, its aggregate, or what is forecast.
+    pub compared: Option<f64>,
+}
+
+/// What became of an alert's episode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It began.
+    Began {
+        /// Its name.
+        episode: EpisodeId,
         /// The first breach.
         since: Timestamp,
-    },
-    /// The severity rose above all that was told of this episode; told at once.
-    Worse {
-        /// How bad it is now.
+        /// How bad it is.
         severity: Severity,
     },
-    /// The severity fell, and still breaches; silent.
-    Eased {
-        /// How bad it is now.
-        severity: Severity,
+    /// It is over.
+    Ended {
+        /// Its name.
+        episode: EpisodeId,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        why: EndReason,
     },
-    /// The episode is over.
-    Resolved,
 }
 
-/// Folds one observation into a state. `episode_id` names the episode that begins at the given time.
+/// Folds one observation into a state. `held`: news is held back now, by a window, a silence or something bigger.
+/// `episode_id` names the episode that begins at the given time.
 pub fn evaluate(
     state: &AlertState,
-    rule: &Rule,
+    Terms { rule, condition }: Terms,
     observation: &Observation,
+    held: bool,
     episode_id: impl FnOnce(Timestamp) -> EpisodeId,
-) -> (AlertState, Option<Transition>) {
-    match (state, rule.threshold.severity(observation.value)) {
-        (AlertState::Firing { since, severity, worst, episode }, Some(now)) => {
-            let next = AlertState::Firing {
-                since: *since,
-                severity: now,
-                worst: now.max(*worst),
-                episode: episode.clone(),
-            };
-            let transition = if now > *worst {
-                Some(Transition::Worse { severity: now })
-            } else if now < *severity {
-                Some(Transition::Eased { severity: now })
+) -> Evaluation {
+    let mut state = state.clone();
+    let edited = adopt(&mut state, condition);
+    let Some(value) = compared(&mut state.values, rule, observation) else {
+        return Evaluation { state, change: None, news: None, compared: None };
+    };
+    let seen = Seen { at: observation.at, severity: rule.severity(value, observation.free), edited };
+    let fired = fires(&state.phase);
+    let holds = holds(&mut state, rule, &seen, rule.still_breaches(value, observation.free));
+    let (mut change, mut news) = (None, None);
+    let damping = match std::mem::take(&mut state.phase) {
+        AlertPhase::Firing(firing) => {
+            let stays = holds || !seen.edited && !firing.flapping && is_kept(rule, &firing, seen.at);
+            let damping = damping(&mut state, firing.flapping, fired != stays);
+            if stays || damping.is_on() && !seen.edited {
+                state.phase = AlertPhase::Firing(go_on(firing, &seen, holds, damping));
             } else {
-                None
+                (change, news) = end(&mut state, rule, firing, &seen);
+            }
+            damping
+        }
+        before => {
+            let since = first_breach(&state, rule, &before, seen.at);
+            let worst = seen.severity.filter(|_| holds);
+            let damping = damping(&mut state, false, worst.is_some());
+            (state.phase, change) = match worst {
+                Some(severity) => begin(since, severity, damping, episode_id),
+                None => (wait(&state, &before, &seen, since), None),
             };
-            (next, transition)
+            damping
         }
-        (AlertState::Firing { since, .. }, None) => {
-            // Never before the begin, so that a next episode within the same millisecond begins after it.
-            (AlertState::Resolved { at: observation.at.max(*since) }, Some(Transition::Resolved))
+    };
+    if let AlertPhase::Firing(firing) = &mut state.phase {
+        news = tell(firing, damping, held);
+    }
+    Evaluation { state, change, news, compared: Some(value) }
+}
+
+/// What an observation says to a rule.
+struct Seen {
+    at: Timestamp,
+    severity: Option<Severity>,
+    edited: bool,
+}
+
+/// Makes the state one of the rule's condition. True where it was made under another: then the records before say
+/// nothing of this one, and what fires goes on only if it breaches still.
+fn adopt(state: &mut AlertState, condition: u64) -> bool {
+    let edited = state.condition != condition && !state.is_idle();
+    if edited {
+        (state.breaches, state.changes) = (0, 0);
+        state.values.clear();
+    }
+    state.condition = condition;
+    edited
+}
+
+/// Whether the alert fires as people see it; what flaps fires between two fine records only.
+fn fires(phase: &AlertPhase) -> bool {
+    matches!(phase, AlertPhase::Firing(firing) if !firing.flapping || firing.fine_since.is_none())
+}
+
+/// Takes the record into what the hold looks back on, and says whether the hold is fulfilled.
+fn holds(state: &mut AlertState, rule: &Rule, seen: &Seen, still: bool) -> bool {
+    let firing = state.firing().is_some();
+    let breach = if firing { still } else { seen.severity.is_some() };
+    match rule.hold {
+        _ if rule.aggregate.is_some() || rule.metric == model::rule::DISK_FORECAST => breach,
+        Hold::Span(_) if firing => breach,
+        Hold::Span(span) => match state.phase {
+            AlertPhase::Pending { since } => breach && seen.at.since(since) >= span,
+            _ => breach && span <= 0,
+        },
+        Hold::Samples { needed, of } => {
+            look_back(state, seen, breach, needed, of);
+            state.breaches.count_ones() >= needed
         }
-        (AlertState::Pending { since, breaches }, Some(severity)) => {
-            breach(rule.hold, *since, breaches.saturating_add(1), severity, episode_id)
-        }
-        (AlertState::Resolved { at }, Some(severity)) => {
-            // Two episodes of an alert never begin at the same time, for the begin is part of their names.
-            breach(rule.hold, observation.at.max(at.plus(1)), 1, severity, episode_id)
-        }
-        (AlertState::Inactive, Some(severity)) => breach(rule.hold, observation.at, 1, severity, episode_id),
-        (AlertState::Resolved { at }, None) => (AlertState::Resolved { at: *at }, None),
-        (AlertState::Inactive | AlertState::Pending { .. }, None) => (AlertState::Inactive, None),
     }
 }
 
-/// One more breach of what does not fire yet.
-fn breach(
-    hold: Hold,
+/// Whether a rule's hold looks at several records of which not all need to breach.
+fn has_slack(hold: Hold) -> bool {
+    matches!(hold, Hold::Samples { needed, of } if needed < of)
+}
+
+/// Keeps what the latest `of` records said; nothing where none of them breached.
+fn look_back(state: &mut AlertState, seen: &Seen, breach: bool, needed: u32, of: u32) {
+    let all = u32::MAX >> (32 - of.clamp(1, Hold::MAX_SAMPLES));
+    let before = match state.firing() {
+        // As if the edited rule had been there all the time.
+        Some(_) if seen.edited && breach => all,
+        // In a row: one that does not breach, and the count begins anew.
+        _ if needed == of && !breach => 0,
+        _ => state.breaches,
+    };
+    state.breaches = (before << 1 | u32::from(breach)) & all;
+    if needed < of {
+        state.values.push((seen.at, f64::from(u8::from(breach))));
+        let old = state.values.len().saturating_sub(of as usize);
+        state.values.drain(..old);
+        if state.breaches == 0 {
+            state.values.clear();
+        }
+    }
+}
+
+/// Whether what is fine at `at` has not been so for long enough to end.
+fn is_kept(rule: &Rule, firing: &Firing, at: Timestamp) -> bool {
+    at.since(firing.fine_since.unwrap_or(at)) < rule.keep_firing_ms
+}
+
+/// How flapping changes with a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Damping {
+    Off,
+    Begins,
+    GoesOn,
+    Ends,
+}
+
+impl Damping {
+    fn is_on(self) -> bool {
+        matches!(self, Self::Begins | Self::GoesOn)
+    }
+}
+
+/// Counts the changes, and says whether there are too many to tell each.
+fn damping(state: &mut AlertState, was_flapping: bool, changed: bool) -> Damping {
+    state.changes = (state.changes << 1 | u32::from(changed)) & (u32::MAX >> (32 - LOOKED_AT));
+    match (was_flapping, state.changes.count_ones()) {
+        (true, STEADY_BELOW..) => Damping::GoesOn,
+        (true, _) => Damping::Ends,
+        (false, count) if changed && count > FLAPS_ABOVE => Damping::Begins,
+        (false, _) => Damping::Off,
+    }
+}
+
+fn go_on(mut firing: Firing, seen: &Seen, holds: bool, damping: Damping) -> Firing {
+    firing.flapping = damping.is_on();
+    if holds {
+        firing.fine_since = None;
+        firing.severity = seen.severity.unwrap_or(firing.severity);
+    } else {
+        firing.fine_since.get_or_insert(seen.at);
+    }
+    firing
+}
+
+/// What fired is over, since the first of the records that are fine.
+fn end(
+    state: &mut AlertState,
+    rule: &Rule,
+    firing: Firing,
+    seen: &Seen,
+) -> (Option<Change>, Option<(Reason, u32)>) {
+    // Never before the begin, so that a next episode within the same millisecond begins after it.
+    let at = firing.fine_since.unwrap_or(seen.at).max(firing.since);
+    let why = if seen.edited { EndReason::RuleEdited } else { EndReason::Recovered };
+    (state.phase, state.breaches) = (AlertPhase::Resolved { at }, 0);
+    if has_slack(rule.hold) {
+        state.values.clear();
+    }
+    // An end is for those who heard of the problem; the mail about an event said all.
+    let is_told = firing.told.is_some() && !model::rule::is_event(&rule.metric);
+    let news = is_told.then_some((Reason::Resolved, firing.news));
+    (Some(Change::Ended { episode: firing.episode, at, why }), news)
+}
+
+fn begin(
     since: Timestamp,
-    breaches: u32,
     severity: Severity,
+    damping: Damping,
     episode_id: impl FnOnce(Timestamp) -> EpisodeId,
-) -> (AlertState, Option<Transition>) {
-    let Hold::Samples(needed) = hold;
-    if breaches < needed {
-        return (AlertState::Pending { since, breaches }, None);
-    }
-    let firing = AlertState::Firing { since, severity, worst: severity, episode: episode_id(since) };
-    (firing, Some(Transition::Fired { severity, since }))
+) -> (AlertPhase, Option<Change>) {
+    let (id, flapping) = (episode_id(since), damping.is_on());
+    let change = Change::Began { episode: id.clone(), since, severity };
+    let firing = Firing { since, severity, told: None, episode: id, fine_since: None, flapping, news: 0 };
+    (AlertPhase::Firing(firing), Some(change))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixtures;
-    use proptest::prelude::*;
-
-    fn id(begin: Timestamp) -> EpisodeId {
-        EpisodeId(begin.millis().to_string())
+/// What does not fire waits for its hold, or is fine.
+fn wait(state: &AlertState, before: &AlertPhase, seen: &Seen, since: Timestamp) -> AlertPhase {
+    match before {
+        _ if seen.severity.is_some() || state.breaches > 0 => AlertPhase::Pending { since },
+        // Kept for as long as another episode could begin within its last millisecond.
+        AlertPhase::Resolved { at } if seen.at <= *at => AlertPhase::Resolved { at: *at },
+        _ => AlertPhase::Inactive,
     }
+}
 
-    fn rule(samples: u32) -> Rule {
-        Rule { hold: Hold::Samples(samples), ..fixtures::disk_rule() }
-    }
+/// When what breaches now began to. Two episodes of an alert never begin at the same time, for the begin is part of
+/// their names.
+fn first_breach(state: &AlertState, rule: &Rule, before: &AlertPhase, at: Timestamp) -> Timestamp {
+    let (first, earliest) = match before {
+        AlertPhase::Pending { since } => (*since, Timestamp(i64::MIN)),
+        AlertPhase::Resolved { at: end } => (at, end.plus(1)),
+        _ => (at, Timestamp(i64::MIN)),
+    };
+    // Where records need not breach in a row, the oldest that does and is still looked back on.
+    let oldest = state.values.iter().find(|(_, breach)| has_slack(rule.hold) && *breach > 0.0);
+    oldest.map_or(first, |(at, _)| *at).max(earliest)
+}
 
-    /// The name of a state as docs/alerting.md writes it.
-    fn name(state: &AlertState) -> String {
-        match state {
-            AlertState::Inactive => "Inactive".to_owned(),
-            AlertState::Pending { .. } => "Pending".to_owned(),
-            AlertState::Firing { severity, worst, .. } if severity == worst => format!("Firing {severity}"),
-            AlertState::Firing { severity, worst, .. } => format!("Firing {severity}, told {worst}"),
-            AlertState::Resolved { .. } => "Resolved".to_owned(),
-        }
-    }
-
-    fn told(transition: Option<Transition>) -> &'static str {
-        match transition {
-            None => "-",
-            Some(Transition::Fired { .. }) => "problem",
-            Some(Transition::Worse { .. }) => "worse",
-            Some(Transition::Eased { .. }) => "(eased)",
-            Some(Transition::Resolved) => "recovered",
-        }
-    }
-
-    /// Every state with every kind of value, for `samples="2"`.
-    fn table() -> String {
-        use std::fmt::Write as _;
-        let firing = |severity, worst| AlertState::Firing {
-            since: Timestamp(1),
-            severity,
-            worst,
-            episode: id(Timestamp(1)),
-        };
-        let states = [
-            AlertState::Inactive,
-            AlertState::Pending { since: Timestamp(1), breaches: 1 },
-            firing(Severity::Warning, Severity::Warning),
-            firing(Severity::Critical, Severity::Critical),
-            firing(Severity::Warning, Severity::Critical),
-            AlertState::Resolved { at: Timestamp(1) },
-        ];
-        let mut table = String::from("| state | value | next state | told |\n|---|---|---|---|\n");
-        for state in &states {
-            for (value, what) in [(50.0, "fine"), (85.0, "warning"), (95.0, "critical")] {
-                let (next, transition) =
-                    evaluate(state, &rule(2), &Observation { at: Timestamp(2), value }, id);
-                let _ =
-                    writeln!(table, "| {} | {what} | {} | {} |", name(state), name(&next), told(transition));
-            }
-        }
-        table
-    }
-
-    #[test]
-    fn the_documented_table_is_the_code() {
-        let document = include_str!("../../docs/alerting.md");
-        let table = table();
-        assert!(document.contains(&table), "docs/alerting.md does not hold this table:\n{table}");
-    }
-
-    #[test]
-    fn one_sample_fires_at_once() {
-        let (state, transition) =
-            evaluate(&AlertState::Inactive, &rule(1), &Observation { at: Timestamp(7), value: 95.0 }, id);
-        assert_eq!(transition, Some(Transition::Fired { severity: Severity::Critical, since: Timestamp(7) }));
-        assert_eq!(name(&state), "Firing critical");
-    }
-
-    #[test]
-    fn episodes_within_one_millisecond_have_names_of_their_own() {
-        let mut state = AlertState::Inactive;
-        let mut begins = Vec::new();
-        for value in [95.0, 50.0, 95.0, 50.0, 95.0] {
-            let (next, transition) = evaluate(&state, &rule(1), &Observation { at: Timestamp(7), value }, id);
-            if let Some(Transition::Fired { since, .. }) = transition {
-                begins.push(since.millis());
-            }
-            state = next;
-        }
-        assert_eq!(begins, [7, 8, 9]);
-    }
-
-    /// The plain model: looks at the whole list at once, and knows nothing of states.
-    fn model(values: &[f64], samples: usize) -> Vec<String> {
-        let severity = |value: f64| if value >= 90.0 { 2 } else { i32::from(value >= 80.0) };
-        let mut news = Vec::new();
-        let mut start = 0;
-        for run in values.chunk_by(|a, b| (severity(*a) > 0) == (severity(*b) > 0)) {
-            let end = start + run.len();
-            if severity(run[0]) > 0 && run.len() >= samples {
-                let fired = start + samples - 1;
-                news.push((fired, format!("{fired}: fired {}", severity(values[fired]))));
-                let worse = (fired + 1..end).find(|&i| severity(values[i]) > severity(values[fired]));
-                if let Some(worse) = worse {
-                    news.push((worse, format!("{worse}: worse")));
-                }
-                if end < values.len() {
-                    news.push((end, format!("{end}: resolved")));
-                }
-            }
-            start = end;
-        }
-        news.into_iter().map(|(_, text)| text).collect()
-    }
-
-    fn folded(values: &[f64], samples: u32) -> Vec<String> {
-        let mut state = AlertState::Inactive;
-        let mut news = Vec::new();
-        for (i, &value) in values.iter().enumerate() {
-            let observation = Observation { at: Timestamp(i as i64), value };
-            let (next, transition) = evaluate(&state, &rule(samples), &observation, id);
-            state = next;
-            match transition {
-                Some(Transition::Fired { severity: Severity::Critical, .. }) => {
-                    news.push(format!("{i}: fired 2"));
-                }
-                Some(Transition::Fired { .. }) => news.push(format!("{i}: fired 1")),
-                Some(Transition::Worse { .. }) => news.push(format!("{i}: worse")),
-                Some(Transition::Resolved) => news.push(format!("{i}: resolved")),
-                Some(Transition::Eased { .. }) | None => {}
-            }
-        }
-        news
-    }
-
-    proptest! {
-        #[test]
-        fn the_fold_is_the_plain_model(
-            values in proptest::collection::vec(prop_oneof![Just(50.0), Just(85.0), Just(95.0)], 0..60),
-            samples in 1_u32..4,
-        ) {
-            prop_assert_eq!(folded(&values, samples), model(&values, samples as usize));
-        }
-    }
+/// What people are to hear of what fires; remembers that they do.
+fn tell(firing: &mut Firing, damping: Damping, held: bool) -> Option<(Reason, u32)> {
+    let is_fine = firing.fine_since.is_some();
+    let reason = match (damping, firing.told) {
+        _ if held => return None,
+        (Damping::Begins, _) | (Damping::GoesOn, None) => Reason::Flapping,
+        _ if is_fine => return None,
+        (_, None) => Reason::First,
+        (_, Some(told)) if firing.severity > told => Reason::Worse,
+        (Damping::Ends, Some(_)) => Reason::Steady,
+        _ => return None,
+    };
+    firing.told = firing.told.max(Some(firing.severity));
+    firing.news += 1;
+    Some((reason, firing.news - 1))
 }

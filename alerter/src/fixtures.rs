@@ -15,7 +15,14 @@ pub(crate) fn rule(metric: &str, warning: Option<f64>, critical: Option<f64>) ->
         matches: Vec::new(),
         excludes: Vec::new(),
         threshold: Threshold { operator: Operator::AtLeast, warning, critical },
-        hold: Hold::Samples(1),
+        clear: None,
+        floor: None,
+        hold: Hold::AT_ONCE,
+        aggregate: None,
+        keep_firing_ms: 0,
+        repeat_ms: None,
+        escalation: None,
+        mute: None,
         receivers: vec!["ops@example.org".to_owned()],
         note: None,
         source: "config.xml:12".to_owned(),
@@ -44,6 +51,7 @@ pub(crate) fn episode(client: &str, metric: &str, labels: Labels, severity: Seve
         last_value: 93.0,
         last_at: T0.plus(1_200_000),
         detail: String::new(),
+        held: String::new(),
         evidence: Evidence {
             top_cpu: vec![process(812, "postgres", Some(180.5), 2 << 30)],
             top_memory: vec![
@@ -63,7 +71,7 @@ pub(crate) fn fact(episode: &Episode, receiver: &str, reason: Reason) -> Fact {
     let ordinal = match reason {
         Reason::First => 0,
         Reason::Worse => 1,
-        Reason::Resolved => 2,
+        _ => 2,
     };
     Fact {
         episode: episode.id.clone(),
@@ -72,5 +80,6 @@ pub(crate) fn fact(episode: &Episode, receiver: &str, reason: Reason) -> Fact {
         reason,
         severity: episode.severity,
         at: episode.fired,
+        after: episode.fired,
     }
 }

@@ -1,7 +1,9 @@
 //! fleet-alerter: evaluate, decide, compose, deliver.
 //!
-//! [`evaluate`], [`fold`] and [`notify`] decide by values alone; [`run`] joins them to the store and a [`transport`].
+//! [`evaluate`], [`fold`], [`attention`] and [`notify`] decide by values alone; [`run`] joins them to the store and a [`transport`].
 
+pub mod attention;
+pub mod backtest;
 pub mod cli;
 pub mod compose;
 pub mod deliver;
@@ -11,7 +13,9 @@ pub mod evaluate;
 #[cfg(test)]
 mod fixtures;
 pub mod fold;
+pub mod inhibition;
 pub mod mail;
+pub mod mailings;
 pub mod notify;
 pub mod outbox;
 mod page;
@@ -19,6 +23,7 @@ pub mod rulebook;
 pub mod run;
 pub mod status;
 pub mod table;
+mod tell;
 pub mod test_mail;
 pub mod transport;
 pub mod way_out;

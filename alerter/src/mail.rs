@@ -9,7 +9,7 @@ use storage::Message;
 
 use crate::compose::{self, Companion, Letterhead};
 use crate::digest;
-use crate::notify::{Draft, Kind, Line};
+use crate::notify::{Draft, Line};
 
 /// The right side of every Message-ID, and the list's id. Not a host's name: an id stays the same wherever it is sent from.
 const DOMAIN: &str = "fleet-health";
@@ -92,8 +92,8 @@ fn headers(sender: Sender, receiver: &str, subject: &str, id: &str) -> Result<Me
 fn single(builder: MessageBuilder, line: &Line, installation: &str) -> MessageBuilder {
     let root = root_id(installation, &line.episode.id);
     let state = match line.kind {
-        Kind::Problem | Kind::Worse => "firing",
-        Kind::Recovered | Kind::Late => "resolved",
+        kind if kind.is_over() => "resolved",
+        _ => "firing",
     };
     let builder = builder.in_reply_to(root.clone()).references(root);
     [

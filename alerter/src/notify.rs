@@ -5,8 +5,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Episode, EpisodeId, Fact, FactId, Reason, Rule, Severity};
+use model::rule::is_event;
+use model::{Episode, EpisodeId, Fact, FactId, Reason, Rule, Severity, Timestamp};
+use storage::Telling;
 
+use crate::attention::{Budget, present_severity};
 use crate::rulebook::Rulebook;
 
 /// What a line of a message says of an episode. In order of urgency within one severity.
@@ -16,10 +19,30 @@ pub enum Kind {
     Problem,
     /// It was told, and is worse now.
     Worse,
+    /// It still fires, and nobody took it on: told to others.
+    Escalated,
+    /// It fires and is over again and again; nothing more is told of it until that ends.
+    Flapping,
+    /// It does not change so often any more, and fires.
+    Steady,
+    /// It was told, and still fires.
+    Reminder,
     /// It was told, and is over.
     Recovered,
     /// It was over before anybody was told: problem and end at once.
     Late,
+}
+
+impl Kind {
+    /// Whether it tells of what is over.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Recovered | Self::Late)
+    }
+
+    /// Whether a critical of it is told at once, however many mails there were.
+    fn cannot_wait(self) -> bool {
+        matches!(self, Self::Problem | Self::Worse | Self::Escalated)
+    }
 }
 
 /// One episode in a message.
@@ -38,7 +61,7 @@ pub struct Line<'a> {
 impl Line<'_> {
     /// Smaller is worse: what fires by severity, then what is over.
     fn urgency(&self) -> (bool, Reverse<Severity>, Kind) {
-        (matches!(self.kind, Kind::Recovered | Kind::Late), Reverse(self.severity), self.kind)
+        (self.kind.is_over(), Reverse(self.severity), self.kind)
     }
 }
 
@@ -55,12 +78,21 @@ pub struct Draft<'a> {
     pub names: Vec<(&'a EpisodeId, u32)>,
 }
 
-/// What is to be done about the untold facts.
+impl Draft<'_> {
+    fn cannot_wait(&self) -> bool {
+        self.lines.iter().any(|line| line.severity == Severity::Critical && line.kind.cannot_wait())
+    }
+}
+
+/// What is to be done about the untold facts. Those that it does not name wait.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Notices<'a> {
     /// The messages to send.
     pub drafts: Vec<Draft<'a>>,
-    /// Facts that nobody wants to hear of: the end of a problem that its receiver has refused to hear of.
+    /// Messages that wait: their receivers have had as many within the last hour as they want.
+    pub postponed: Vec<Draft<'a>>,
+    /// Facts that nobody wants to hear of: the end of a problem that its receiver never heard of or refused to hear of,
+    /// and that something still fires which is over.
     pub dropped: Vec<FactId>,
 }
 
@@ -69,22 +101,25 @@ pub struct Notices<'a> {
 pub struct Background<'a> {
     /// The episodes.
     pub episodes: &'a BTreeMap<EpisodeId, Episode>,
-    /// Facts that were told or are on their way.
-    pub told: &'a [Fact],
-    /// Those of them whose message was refused for good.
-    pub refused: &'a [Fact],
+    /// What was told of them or is on its way.
+    pub told: &'a [Telling],
     /// The rules.
     pub rules: &'a Rulebook<'a>,
+    /// When the run began.
+    pub now: Timestamp,
 }
 
-/// Makes drafts of `untold`.
-pub fn notify<'a>(untold: &'a [(FactId, Fact)], background: Background<'a>) -> Notices<'a> {
+/// Makes drafts of `untold`. What is not to be told yet ([`Fact::after`]) waits, and so does all else of its episode: its
+/// end says how it stands.
+pub fn notify<'a>(untold: &'a [(FactId, Fact)], background: Background<'a>, budget: &Budget) -> Notices<'a> {
     let mut news: BTreeMap<(&str, &EpisodeId), Vec<&'a (FactId, Fact)>> = BTreeMap::new();
     for numbered in untold {
         let fact = &numbered.1;
         news.entry((&fact.receiver, &fact.episode)).or_default().push(numbered);
     }
+    news.retain(|_, facts| facts.iter().all(|(_, fact)| fact.after <= background.now));
     let history = History::new(background);
+    let mut drafts: BTreeMap<&str, Draft> = BTreeMap::new();
     let mut notices = Notices::default();
     for ((receiver, episode), facts) in news {
         let ids = facts.iter().map(|(id, _)| *id);
@@ -92,19 +127,17 @@ pub fn notify<'a>(untold: &'a [(FactId, Fact)], background: Background<'a>) -> N
             notices.dropped.extend(ids);
             continue;
         };
-        // The map is sorted by receiver, so a receiver's draft is the last one or a new one.
-        if notices.drafts.last().is_none_or(|draft| draft.receiver != receiver) {
-            notices.drafts.push(Draft { receiver, lines: Vec::new(), facts: Vec::new(), names: Vec::new() });
-        }
-        if let Some(draft) = notices.drafts.last_mut() {
-            draft.lines.push(line);
-            draft.facts.extend(ids);
-            draft.names.extend(facts.iter().map(|(_, fact)| (&fact.episode, fact.ordinal)));
-        }
+        let empty = || Draft { receiver, lines: Vec::new(), facts: Vec::new(), names: Vec::new() };
+        let draft = drafts.entry(receiver).or_insert_with(empty);
+        draft.lines.push(line);
+        draft.facts.extend(ids);
+        draft.names.extend(facts.iter().map(|(_, fact)| (&fact.episode, fact.ordinal)));
     }
-    for draft in &mut notices.drafts {
+    for mut draft in drafts.into_values() {
         draft.names.sort_unstable();
         arrange(&mut draft.lines);
+        let waits = budget.is_spent(draft.receiver) && !draft.cannot_wait();
+        if waits { &mut notices.postponed } else { &mut notices.drafts }.push(draft);
     }
     notices
 }
@@ -115,26 +148,45 @@ fn line<'a>(
     history: &History<'a>,
     receiver: &'a str,
     episode: &'a EpisodeId,
-    facts: &[&(FactId, Fact)],
+    facts: &[&'a (FactId, Fact)],
 ) -> Option<Line<'a>> {
     let episode = background.episodes.get(episode)?;
-    let is_new = |reason| facts.iter().any(|(_, fact)| fact.reason == reason);
-    let (has_problem, knows) =
-        (is_new(Reason::First) || is_new(Reason::Worse), history.knows(receiver, episode));
-    let kind = match (is_new(Reason::Resolved), knows) {
-        (true, true) => Kind::Recovered,
-        (true, false) if !has_problem || history.refuses(receiver, episode) => return None,
-        (true, false) => Kind::Late,
-        (false, true) => Kind::Worse,
-        (false, false) => Kind::Problem,
+    let reasons: Vec<Reason> = facts.iter().map(|(_, fact)| fact.reason).collect();
+    let of_its_own =
+        |reason: &Reason| !matches!(reason, Reason::Reminder | Reason::Escalated | Reason::Resolved);
+    let has_problem = reasons.iter().any(of_its_own);
+    let (knows, refuses) = (history.knows(receiver, episode), history.refuses(receiver, episode));
+    // The end of an event is not told, so that it can be over and news.
+    let is_over = episode.end.is_some() && !is_event(&episode.metric);
+    let kind = if is_over || reasons.contains(&Reason::Resolved) {
+        match (reasons.contains(&Reason::Resolved) && knows, has_problem && !knows && !refuses) {
+            (true, _) => Kind::Recovered,
+            (_, true) => Kind::Late,
+            _ => return None,
+        }
+    } else {
+        firing(&reasons, knows)
     };
     let rule = background.rules.of_episode(episode);
-    let now = rule.and_then(|rule| rule.threshold.severity(episode.last_value));
-    let severity = match kind {
-        Kind::Problem | Kind::Worse => now.unwrap_or(episode.severity),
-        Kind::Recovered | Kind::Late => episode.severity,
-    };
+    let severity = if kind.is_over() { episode.severity } else { present_severity(episode, rule) };
     Some(Line { kind, severity, episode, rule })
+}
+
+/// What is said of what fires.
+fn firing(reasons: &[Reason], knows: bool) -> Kind {
+    let latest = |wanted: Reason| reasons.iter().rposition(|reason| *reason == wanted);
+    let has = |reason| reasons.contains(&reason);
+    if latest(Reason::Flapping) > latest(Reason::Steady) {
+        Kind::Flapping
+    } else if has(Reason::First) || has(Reason::Worse) {
+        if knows { Kind::Worse } else { Kind::Problem }
+    } else if has(Reason::Steady) {
+        if knows { Kind::Steady } else { Kind::Problem }
+    } else if has(Reason::Escalated) {
+        Kind::Escalated
+    } else {
+        Kind::Reminder
+    }
 }
 
 /// Who was told of which problem.
@@ -145,14 +197,14 @@ struct History<'a> {
 
 impl<'a> History<'a> {
     fn new(background: Background<'a>) -> Self {
-        let names = |facts: &mut dyn Iterator<Item = &'a Fact>| {
-            facts.map(|fact| (fact.receiver.as_str(), &fact.episode)).collect::<BTreeSet<_>>()
+        let names = |wanted: fn(&Telling) -> bool| {
+            let wanted = background.told.iter().filter(|telling| wanted(telling));
+            wanted.map(|telling| (telling.fact.receiver.as_str(), &telling.fact.episode)).collect()
         };
-        let delivered = |fact: &&Fact| fact.reason != Reason::Resolved && !background.refused.contains(fact);
-        Self {
-            told: names(&mut background.told.iter().filter(delivered)),
-            refused: names(&mut background.refused.iter()),
-        }
+        let tells = |telling: &Telling| {
+            telling.fact.reason != Reason::Resolved && telling.composed.is_some() && !telling.refused
+        };
+        Self { told: names(tells), refused: names(|telling| telling.refused) }
     }
 
     fn knows(&self, receiver: &'a str, episode: &'a Episode) -> bool {
@@ -187,120 +239,4 @@ fn arrange(lines: &mut [Line]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixtures::{disk_rule, episode, fact};
-    use model::alert::EndReason;
-    use model::{ClientName, EpisodeEnd, Labels};
-
-    const OPS: &str = "ops@example.org";
-
-    /// What OPS hears of one episode: the kind, `dropped`, or nothing at all.
-    fn heard(untold: &[Reason], told: &[Reason], refused: &[Reason]) -> String {
-        let mut disk = episode("web1", "disk", Labels::one("mount", "/var"), Severity::Critical);
-        if untold.contains(&Reason::Resolved) {
-            disk.end = Some(EpisodeEnd { at: disk.last_at, why: EndReason::Recovered });
-        }
-        let facts =
-            |reasons: &[Reason]| reasons.iter().map(|&reason| fact(&disk, OPS, reason)).collect::<Vec<_>>();
-        let untold: Vec<(FactId, Fact)> = (1..).zip(facts(untold)).collect();
-        let refused = facts(refused);
-        let told = [facts(told), refused.clone()].concat();
-        let episodes = BTreeMap::from([(disk.id.clone(), disk.clone())]);
-        let rules = Rulebook::new([]);
-        let background = Background { episodes: &episodes, told: &told, refused: &refused, rules: &rules };
-        let notices = notify(&untold, background);
-        let counted =
-            notices.dropped.len() + notices.drafts.iter().map(|draft| draft.facts.len()).sum::<usize>();
-        assert_eq!(counted, untold.len(), "every fact is either in one draft or dropped");
-        match notices.drafts.as_slice() {
-            [] if notices.dropped.is_empty() => "nothing".to_owned(),
-            [] => "dropped".to_owned(),
-            [draft] => format!("{:?}", draft.lines[0].kind),
-            _ => panic!("more than one draft for one receiver"),
-        }
-    }
-
-    #[test]
-    fn what_a_receiver_hears() {
-        use Reason::{First, Resolved, Worse};
-        for (untold, told, refused, expected) in [
-            (&[][..], &[][..], &[][..], "nothing"),
-            (&[First], &[], &[], "Problem"),
-            (&[First, Worse], &[], &[], "Problem"),
-            (&[Worse], &[First], &[], "Worse"),
-            (&[Worse], &[], &[], "Problem"),
-            (&[Worse], &[], &[First], "Problem"),
-            (&[First, Resolved], &[], &[], "Late"),
-            (&[First, Worse, Resolved], &[], &[], "Late"),
-            (&[Resolved], &[First], &[], "Recovered"),
-            (&[Worse, Resolved], &[First], &[], "Recovered"),
-            (&[Resolved], &[], &[First], "dropped"),
-            (&[Worse, Resolved], &[], &[First], "dropped"),
-            (&[Resolved], &[Worse], &[First], "Recovered"),
-            (&[Resolved], &[], &[], "dropped"),
-        ] {
-            assert_eq!(heard(untold, told, refused), expected, "{untold:?} {told:?} {refused:?}");
-        }
-    }
-
-    #[test]
-    fn one_draft_per_receiver_worst_client_first() {
-        let mount = |mount| Labels::one("mount", mount);
-        let episodes = [
-            episode("db2", "disk", mount("/"), Severity::Warning),
-            episode("web1", "disk", mount("/var"), Severity::Warning),
-            episode("web1", "disk", mount("/"), Severity::Critical),
-            episode("app3", "disk", mount("/"), Severity::Warning),
-        ];
-        let mut untold: Vec<Fact> =
-            episodes.iter().map(|episode| fact(episode, OPS, Reason::First)).collect();
-        untold.push(fact(&episodes[3], OPS, Reason::Resolved));
-        untold.push(fact(&episodes[0], "dev@example.org", Reason::First));
-        let untold: Vec<(FactId, Fact)> = (1..).zip(untold).collect();
-        let episodes = episodes.map(|episode| (episode.id.clone(), episode)).into();
-        let rules = Rulebook::new([]);
-        let background = Background { episodes: &episodes, told: &[], refused: &[], rules: &rules };
-        let notices = notify(&untold, background);
-        let shown: Vec<_> = notices
-            .drafts
-            .iter()
-            .map(|draft| {
-                let line = |line: &Line| {
-                    let episode = line.episode;
-                    format!(
-                        "{} {:?} {} {}",
-                        episode.client_name,
-                        line.kind,
-                        line.severity,
-                        episode.key.labels.object()
-                    )
-                };
-                (draft.receiver, draft.lines.iter().map(line).collect::<Vec<_>>().join(", "))
-            })
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                ("dev@example.org", "db2 Problem warning /".to_owned()),
-                (
-                    OPS,
-                    "web1 Problem critical /, web1 Problem warning /var, db2 Problem warning /, app3 Late warning /"
-                        .to_owned()
-                ),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_problem_is_told_at_its_present_severity() {
-        let mut disk = episode("web1", "disk", Labels::one("mount", "/"), Severity::Critical);
-        disk.last_value = 85.0;
-        let untold = [(1, fact(&disk, OPS, Reason::First))];
-        let episodes = BTreeMap::from([(disk.id.clone(), disk)]);
-        let (name, rules): (ClientName, _) = ("web1".parse().unwrap(), [disk_rule()]);
-        let rules = Rulebook::new([(&name, rules.as_slice())]);
-        let background = Background { episodes: &episodes, told: &[], refused: &[], rules: &rules };
-        assert_eq!(notify(&untold, background).drafts[0].lines[0].severity, Severity::Warning);
-    }
-}
+mod tests;

@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use config::Settings;
-use log::{debug, error, warn};
-use model::{AlertKey, AlertState, EpisodeId, Exit, Fact, FactId, Timestamp};
+use log::debug;
+use model::{AlertKey, AlertState, ClientUid, EpisodeId, Exit, Timestamp};
 use storage::{AlertStore, History, Program, Run, Step, StoreError};
 
-use crate::compose::{Letterhead, companion_of};
+use crate::compose::Letterhead;
 use crate::fold::{self, Known};
-use crate::mail::{self, Sender};
-use crate::notify::{Background, notify};
-use crate::outbox::{Outbox, Tally};
+use crate::outbox::Tally;
 use crate::rulebook::Rulebook;
+use crate::tell::{keep, tell};
 use crate::transport::Transport;
 
 /// Entries per batch: one transaction with its write to the disk, and what is in memory at once.
@@ -48,7 +47,7 @@ pub fn run<S: AlertStore + History>(
     close_removed(store, &rules)?;
     let tally = match transport {
         Some(transport) => tell(store, job, &rules, transport)?,
-        None => keep(store)?,
+        None => keep(store, job)?,
     };
     note(store, job, Some((job.clock)()), tally)?;
     Ok(if tally.failed == 0 { Exit::Ok } else { Exit::Partial })
@@ -72,11 +71,13 @@ fn fold_backlog(store: &mut impl AlertStore, rules: &Rulebook) -> Result<(), Sto
     let mut untold = audience(store)?;
     loop {
         let batch = store.backlog(BATCH)?;
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let states = store.alerts(&fold::clients(&batch))?;
-        let step = fold::fold(&batch, known(store, states, &untold)?, rules);
+        let Some(oldest) = batch.iter().map(|entry| entry.event_time).min() else { return Ok(()) };
+        let clients = fold::clients(&batch);
+        let states = store.alerts(&clients)?;
+        let mut known = known(store, states, &untold)?;
+        known.memories = store.memories(&clients)?.into_iter().collect();
+        known.silences = store.silences(oldest)?;
+        let step = fold::fold(&batch, known, rules);
         debug!("all: evaluate: {} entries, {} facts", step.marks.len(), step.facts.len());
         store.commit(&step)?;
         for fact in step.facts {
@@ -90,7 +91,26 @@ fn close_removed(store: &mut impl AlertStore, rules: &Rulebook) -> Result<(), St
     let untold = audience(store)?;
     let states = store.firing()?;
     let step = fold::close_removed(known(store, states, &untold)?, rules);
-    if step == Step::default() { Ok(()) } else { store.commit(&step) }
+    commit(store, &step)
+}
+
+/// Folds what this run sees of the fleet: one value of the fleet's own rule of that type.
+fn fold_fleet(
+    store: &mut impl AlertStore,
+    rules: &Rulebook,
+    kind: &str,
+    at: Timestamp,
+    (value, detail): (f64, &str),
+) -> Result<(), StoreError> {
+    let untold = audience(store)?;
+    let states = store.alerts(&[ClientUid::FLEET])?;
+    let mut known = known(store, states, &untold)?;
+    known.silences = store.silences(at)?;
+    commit(store, &fold::fold_fleet(kind, at, value, detail, known, rules))
+}
+
+fn commit(store: &mut impl AlertStore, step: &Step) -> Result<(), StoreError> {
+    if *step == Step::default() { Ok(()) } else { store.commit(step) }
 }
 
 /// Who is to hear of which episode and did not yet.
@@ -108,88 +128,16 @@ fn known(
     states: Vec<(AlertKey, AlertState)>,
     untold: &Audience,
 ) -> Result<Known, StoreError> {
-    let open: BTreeSet<EpisodeId> = states
-        .iter()
-        .filter_map(|(_, state)| match state {
-            AlertState::Firing { episode, .. } => Some(episode.clone()),
-            _ => None,
-        })
-        .collect();
+    let open: BTreeSet<EpisodeId> =
+        states.iter().filter_map(|(_, state)| Some(state.firing()?.episode.clone())).collect();
     let ids: Vec<EpisodeId> = open.iter().cloned().collect();
     let episodes = store.episodes(&ids)?.into_iter().map(|episode| (episode.id.clone(), episode)).collect();
     let waiting = |id: EpisodeId| untold.get(&id).cloned().map(|receivers| (id, receivers));
     let audience = open.into_iter().filter_map(waiting).collect();
-    let mut known = Known { states: states.into_iter().collect(), episodes, audience };
+    let acknowledged = store.acknowledgements(&ids)?;
+    let acknowledgements = acknowledged.into_iter().map(|ack| (ack.episode.clone(), ack)).collect();
+    let states = states.into_iter().collect();
+    let mut known = Known { states, episodes, audience, acknowledgements, ..Known::default() };
     known.add_audience(&store.told(&ids)?);
     Ok(known)
-}
-
-/// Sends what earlier runs left, then what is new.
-fn tell<S: AlertStore + History>(
-    store: &mut S,
-    job: Job,
-    rules: &Rulebook,
-    transport: &mut dyn Transport,
-) -> Result<Tally, StoreError> {
-    let mut outbox = Outbox::open(store, transport, job.now)?;
-    outbox.send_earlier(store)?;
-    let untold = due(store, &mut outbox)?;
-    let ids: Vec<EpisodeId> =
-        untold.iter().map(|(_, fact)| fact.episode.clone()).collect::<BTreeSet<_>>().into_iter().collect();
-    let episodes = store.episodes(&ids)?.into_iter().map(|episode| (episode.id.clone(), episode)).collect();
-    let (told, refused) = (store.told(&ids)?, store.refused(&ids)?);
-    let notices = notify(&untold, Background { episodes: &episodes, told: &told, refused: &refused, rules });
-    if !notices.dropped.is_empty() {
-        store.drop_facts(&notices.dropped)?;
-    }
-    let installation = store.installation()?;
-    let sender =
-        Sender { from: job.from, installation: &installation, now: job.now, letterhead: job.letterhead };
-    for draft in &notices.drafts {
-        let message = mail::message(draft, sender, &mut |episode| {
-            let (name, at) = (companion_of(&episode.metric)?, episode.last_at);
-            // Only a number more in the text: a mail without it is better than none.
-            let series = store.series(episode.key.client, name, &episode.key.labels, at, at).ok()?;
-            series.last().map(|&(_, value)| (name, value))
-        });
-        match message {
-            Ok(message) => outbox.send(store, &message)?,
-            Err(fault) => {
-                error!("{}: compose: {fault}: mend the address in config.xml", draft.receiver);
-                outbox.count_failures(1);
-            }
-        }
-    }
-    Ok(outbox.tally())
-}
-
-/// The untold facts of the receivers that may be tried now.
-fn due(store: &mut impl AlertStore, outbox: &mut Outbox) -> Result<Vec<(FactId, Fact)>, StoreError> {
-    let mut waiting = BTreeMap::new();
-    let mut untold = store.untold()?;
-    untold.retain(|(_, fact)| match outbox.waits(&fact.receiver) {
-        None => true,
-        Some(backoff) => {
-            waiting.insert(backoff.receiver.clone(), backoff.detail.clone());
-            false
-        }
-    });
-    for (receiver, detail) in &waiting {
-        debug!("{receiver}: deliver: news waits after a failure: {detail}");
-    }
-    // Mail that is overdue is no success, even where this run does not try.
-    outbox.count_failures(waiting.len() as u64);
-    Ok(untold)
-}
-
-/// There is no way to send: the news stays untold, and the admin hears what to add.
-fn keep(store: &mut impl AlertStore) -> Result<Tally, StoreError> {
-    let waiting = store.untold()?.len() + store.outbox()?.len();
-    if waiting > 0 {
-        warn!(
-            "all: deliver: {waiting} news wait, for there is no way to send mail: add to config.xml \
-             <mail transport=\"smtp\" host=\"mail.example.org\" from=\"fleet@example.org\"/>"
-        );
-    }
-    Ok(Tally { sent: 0, failed: waiting as u64 })
 }

@@ -1,69 +1,152 @@
-//! How the same entries are split into runs changes no episode and no fact.
+//! How the same entries are split into runs, and where a run is killed, changes no episode and no fact; and each fact is
+//! told once, whatever mail does.
 #![allow(clippy::unwrap_used, reason = "what a test cannot set up fails the test")]
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use common::{Fleet, at, client, sample, settings};
-use model::{Outcome, Phase};
+use alerter::transport::{Answer, Fault, Scope, Stage, Transport};
+use common::{Fleet, at, settings};
+use config::Settings;
+use model::{Labels, Outcome, Phase, Reason, Sample, Silence};
 use proptest::prelude::*;
-use storage::{AlertStore as _, History as _, MemoryStore};
+use storage::{AlertStore as _, History as _, MemoryStore, Message};
 
-/// What one collection of a client brought.
+const CLIENTS: [&str; 5] = ["gw", "web1", "web2", "db1", "db2"];
+
+/// Rules of every kind of hold, a window, a parent, and who hears of criticals only.
+fn fleet() -> Settings {
+    settings(
+        r#"<mail transport="directory" path="/nonexistent" admin="admin@x.org"/>
+        <receiver mail="boss@x.org" min-severity="critical"/>
+        <window name="night" daily="03:00-04:30" time-zone="UTC"/>
+        <defaults mail="ops@x.org, boss@x.org" group="all">
+          <alert type="disk" warning="80%" critical="90%" for="10m" clear="75%"/>
+          <alert type="cpu" limit="90%" samples="2 of 3" keep-firing-for="10m" severity="warning"/>
+          <alert type="memory" limit="90%" for="15m" aggregate="avg" mute="night"/>
+          <alert type="stale" limit="20m"/>
+          <alert type="reboot" severity="warning"/>
+        </defaults>
+        <client name="gw" ip="127.0.0.1" connection="local"/>
+        <client name="web1" ip="127.0.0.2" connection="local" parent="gw"/>
+        <client name="web2" ip="127.0.0.3" connection="local" parent="gw"/>
+        <client name="db1" ip="127.0.0.4" connection="local"/>
+        <client name="db2" ip="127.0.0.5" connection="local"/>"#,
+    )
+}
+
+/// What one run of the collector finds at a client.
 #[derive(Debug, Clone)]
-enum Happening {
-    Report { root: f64, var: f64 },
+enum Finding {
+    Report {
+        disk: f64,
+        cpu: f64,
+        memory: f64,
+        boots: bool,
+    },
+    Nothing,
     Timeout,
     HostKeyChanged,
     NotReached,
+    /// The client is not asked at all: `--only` others.
+    NotAsked,
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
-    let value = || prop_oneof![Just(50.0), Just(85.0), Just(95.0)];
+#[derive(Debug, Clone)]
+struct Tick {
+    findings: Vec<Finding>,
+    /// Nobody answers.
+    cut: bool,
+    silence: Option<usize>,
+}
+
+fn finding() -> impl Strategy<Value = Finding> {
+    let value = || prop_oneof![3 => Just(50.0), 1 => Just(78.0), 2 => Just(85.0), 3 => Just(95.0)];
     prop_oneof![
-        5 => (value(), value()).prop_map(|(root, var)| Happening::Report { root, var }),
-        2 => Just(Happening::Timeout),
-        1 => Just(Happening::HostKeyChanged),
-        1 => Just(Happening::NotReached),
+        12 => (value(), value(), value(), proptest::bool::weighted(0.1))
+            .prop_map(|(disk, cpu, memory, boots)| Finding::Report { disk, cpu, memory, boots }),
+        1 => Just(Finding::Nothing),
+        4 => Just(Finding::Timeout),
+        1 => Just(Finding::HostKeyChanged),
+        1 => Just(Finding::NotReached),
+        1 => Just(Finding::NotAsked),
     ]
 }
 
-fn happen(fleet: &mut Fleet<MemoryStore>, client: &str, minute: i64, happening: &Happening) {
-    match *happening {
-        Happening::Report { root, var } => {
-            fleet.collected(client, at(minute), vec![sample("disk", "/", root), sample("disk", "/var", var)]);
-        }
-        Happening::Timeout => fleet.failed(client, minute, Outcome::Timeout { phase: Phase::Connect }),
-        Happening::HostKeyChanged => {
-            let (offered, expected) = ("a".to_owned(), "b".to_owned());
-            fleet.failed(
-                client,
-                minute,
-                Outcome::HostKeyChanged { offered, expected, by: model::Objection::Line },
-            );
-        }
-        Happening::NotReached => fleet.failed(client, minute, Outcome::NotReached),
+prop_compose! {
+    /// Each finding lasts for a while, as things do.
+    fn ticks()(
+        lives in proptest::collection::vec(
+            proptest::collection::vec((finding(), 1_usize..6), 20), CLIENTS.len()),
+        cuts in proptest::collection::vec(proptest::bool::weighted(0.1), 40),
+        silences in proptest::collection::vec(proptest::option::weighted(0.05, 0..CLIENTS.len()), 40),
+        count in 5_usize..40,
+    ) -> Vec<Tick> {
+        let lives: Vec<Vec<Finding>> = lives
+            .into_iter()
+            .map(|life| life.into_iter().flat_map(|(finding, ticks)| vec![finding; ticks]).collect())
+            .collect();
+        (0..count)
+            .map(|i| Tick {
+                findings: lives.iter().map(|life: &Vec<Finding>| life[i % life.len()].clone()).collect(),
+                cut: cuts[i],
+                silence: silences[i],
+            })
+            .collect()
     }
 }
 
-/// All episodes and facts after these happenings, with a run after each of which `runs` says so, and one at the end.
-fn contents(happenings: &[(bool, Happening)], runs: &[bool]) -> (Vec<String>, BTreeSet<String>) {
-    let receivers = "ops@example.org, dev@example.org";
-    let settings = settings(&[client("web1", receivers), client("db2", "ops@example.org")].concat());
-    let mut fleet = Fleet::new();
-    for (i, (is_web, happening)) in happenings.iter().enumerate() {
-        happen(&mut fleet, if *is_web { "web1" } else { "db2" }, i as i64, happening);
-        if runs.get(i) == Some(&true) {
-            fleet.run(&settings, i as i64, None);
+fn happen(fleet: &mut Fleet<MemoryStore>, i: usize, tick: &Tick) {
+    let minute = i as i64 * 5;
+    if let Some(client) = tick.silence {
+        let (from, until, target) = (at(minute), at(minute + 30), CLIENTS[client].to_owned());
+        let silence = Silence { id: 0, target, metric: None, from, until, why: String::new() };
+        fleet.store.add_silence(&silence).unwrap();
+    }
+    for (client, finding) in CLIENTS.iter().zip(&tick.findings) {
+        let finding = if tick.cut { &Finding::Timeout } else { finding };
+        match finding {
+            Finding::Report { disk, cpu, memory, boots } => {
+                let one = |metric: &str, labels, value| Sample { metric: metric.to_owned(), labels, value };
+                let uptime = if *boots { 60.0 } else { 1e6 + minute as f64 * 60.0 };
+                let samples = vec![
+                    one("disk", Labels::one("mount", "/var"), *disk),
+                    one("cpu", Labels::none(), *cpu),
+                    one("memory", Labels::none(), *memory),
+                    one("uptime", Labels::none(), uptime),
+                ];
+                fleet.collected(client, at(minute), samples);
+            }
+            Finding::Nothing => fleet.failed(client, minute, Outcome::Collected),
+            Finding::Timeout => fleet.failed(client, minute, Outcome::Timeout { phase: Phase::Connect }),
+            Finding::HostKeyChanged => {
+                let (offered, expected) = ("a".to_owned(), "b".to_owned());
+                let by = model::Objection::Line;
+                fleet.failed(client, minute, Outcome::HostKeyChanged { offered, expected, by });
+            }
+            Finding::NotReached => fleet.failed(client, minute, Outcome::NotReached),
+            Finding::NotAsked => {}
         }
     }
-    fleet.run(&settings, 1000, None);
+}
+
+/// All episodes and facts after these ticks, with a run after each of which `runs` says so, and one at the end.
+fn contents(ticks: &[Tick], runs: &[bool]) -> (Vec<String>, BTreeSet<String>) {
+    let settings = fleet();
+    let mut fleet = Fleet::new();
+    for (i, tick) in ticks.iter().enumerate() {
+        happen(&mut fleet, i, tick);
+        if runs.get(i) == Some(&true) {
+            fleet.run(&settings, i as i64 * 5, None);
+        }
+    }
+    fleet.run(&settings, ticks.len() as i64 * 5, None);
     let untold = fleet.store.untold().unwrap();
     let facts: BTreeSet<String> = untold.iter().map(|(_, fact)| format!("{fact:?}")).collect();
     assert_eq!(facts.len(), untold.len(), "a fact is there twice");
-    let ids: BTreeSet<_> = untold.iter().map(|(_, fact)| fact.episode.clone()).collect();
-    let mut episodes = fleet.store.episodes(&ids.into_iter().collect::<Vec<_>>()).unwrap();
+    let mut episodes = fleet.store.episodes_between(at(-1), at(10_000), usize::MAX).unwrap();
     episodes.sort_by(|a, b| a.id.cmp(&b.id));
     assert_eq!(fleet.store.counts().unwrap().unevaluated, 0);
     let open = fleet.store.firing().unwrap().len();
@@ -71,13 +154,120 @@ fn contents(happenings: &[(bool, Happening)], runs: &[bool]) -> (Vec<String>, BT
     (episodes.iter().map(|episode| format!("{episode:?}")).collect(), facts)
 }
 
+/// A way out that does what it is told to, and keeps what it took.
+#[derive(Default)]
+struct Post {
+    weather: Vec<Weather>,
+    taken: Vec<Message>,
+    /// What was handed over for certain or perhaps, by Message-ID.
+    seen: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Weather {
+    Fair,
+    Down,
+    /// Taken, but the answer is lost.
+    Doubt,
+    /// The alerter is killed before it learns that the message was taken.
+    Killed,
+}
+
+impl Transport for Post {
+    fn deliver(&mut self, message: &Message) -> Answer {
+        let fault = || Fault {
+            stage: Stage::Connect,
+            scope: Scope::All,
+            detail: "the way out is down".to_owned(),
+            remedy: "",
+        };
+        let weather = self.weather.pop().unwrap_or(Weather::Fair);
+        if matches!(weather, Weather::Down) {
+            return Answer::NotTaken(fault());
+        }
+        let before = self.seen.insert(message.id.clone(), message.bytes.clone());
+        assert!(before.is_none_or(|before| before == message.bytes), "a retry has other bytes");
+        self.taken.push(message.clone());
+        match weather {
+            Weather::Doubt => Answer::InDoubt(fault()),
+            Weather::Killed => panic!("killed"),
+            _ => Answer::Accepted { said: "250".to_owned() },
+        }
+    }
+
+    fn name(&self) -> String {
+        "post".to_owned()
+    }
+}
+
+/// What everybody was told of each episode in the end, by mails whose ids are counted once.
+fn told(ticks: &[Tick], weather: Vec<Weather>) -> BTreeMap<(String, String), Vec<Reason>> {
+    let settings = fleet();
+    let mut fleet = Fleet::new();
+    let mut post = Post { weather, ..Post::default() };
+    for (i, tick) in ticks.iter().enumerate() {
+        happen(&mut fleet, i, tick);
+        let run = || fleet.run(&settings, i as i64 * 5, Some(&mut post));
+        // A kill is a panic; what it leaves in the store is what was committed before.
+        let _ = catch_unwind(AssertUnwindSafe(run));
+    }
+    post.weather.clear();
+    let end = ticks.len() as i64 * 5;
+    for hour in 1..=3 {
+        fleet.run(&settings, end + hour * 61, Some(&mut post));
+    }
+    let waiting: Vec<_> = fleet.store.untold().unwrap();
+    assert!(waiting.iter().all(|(_, fact)| fact.after > at(end + 183)), "{waiting:?}");
+    assert!(fleet.store.outbox().unwrap().is_empty());
+    let ids: Vec<_> = fleet
+        .store
+        .episodes_between(at(-1), at(10_000), usize::MAX)
+        .unwrap()
+        .into_iter()
+        .map(|e| e.id)
+        .collect();
+    let mut told: BTreeMap<(String, String), Vec<Reason>> = BTreeMap::new();
+    for telling in fleet.store.tellings(&ids).unwrap() {
+        let fact = telling.fact;
+        told.entry((fact.episode.0, fact.receiver)).or_default().push(fact.reason);
+    }
+    told
+}
+
+fn weather() -> impl Strategy<Value = Vec<Weather>> {
+    let kinds = prop_oneof![
+        4 => Just(Weather::Fair),
+        3 => Just(Weather::Down),
+        1 => Just(Weather::Doubt),
+        1 => Just(Weather::Killed),
+    ];
+    proptest::collection::vec(kinds, 60)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn every_split_into_runs_gives_the_same(
-        happenings in proptest::collection::vec((any::<bool>(), happening()), 1..50),
-        runs in proptest::collection::vec(any::<bool>(), 50),
+        ticks in ticks(),
+        runs in proptest::collection::vec(any::<bool>(), 40),
     ) {
-        prop_assert_eq!(contents(&happenings, &[]), contents(&happenings, &runs));
+        prop_assert_eq!(contents(&ticks, &[]), contents(&ticks, &runs));
+    }
+
+    #[test]
+    fn a_problem_is_told_once_and_its_end_once(ticks in ticks(), weather in weather()) {
+        let quiet = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let told = catch_unwind(AssertUnwindSafe(|| told(&ticks, weather)));
+        std::panic::set_hook(quiet);
+        let told = told.map_err(|panic| TestCaseError::fail(format!("{:?}", panic.downcast_ref::<String>())))?;
+        for ((episode, receiver), reasons) in told {
+            for once in [Reason::First, Reason::Resolved] {
+                let count = reasons.iter().filter(|reason| **reason == once).count();
+                prop_assert!(count <= 1, "{} to {}: {:?}", episode, receiver, reasons);
+            }
+            let begun = [Reason::First, Reason::Worse, Reason::Flapping].iter().any(|r| reasons.contains(r));
+            prop_assert!(begun, "an end without a problem: {episode} {receiver} {reasons:?}");
+        }
     }
 }

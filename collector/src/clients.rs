@@ -207,7 +207,7 @@ impl<'a> Clients<'a> {
             standing: Standing { failed_last: false, not_reached_last: false },
         };
         let mut ledger = Watching {
-            batches: Batches::new(&rows, &mut self.store, Instant::now()),
+            batches: Batches::new(&rows, &mut self.store, now, Instant::now()),
             gone: false,
             whole: false,
         };

@@ -114,7 +114,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
         keys::open_or_make(&rows, &master, now, &mut store, &mut |warning| log::warn!("{warning}"))?;
 
     let window = order.settings.collector_every.or(habit).map(|every| Window::new(begun, every));
-    let mut ledger = Batches::new(&rows, &mut store, begun);
+    let mut ledger = Batches::new(&rows, &mut store, now, begun);
     ledger.progress = if order.progress { Progress::on_terminal(rows.len()) } else { None };
     visit(order, &rows, &identities, window, &mut ledger)?;
     ledger.flush()?;
@@ -177,6 +177,8 @@ fn visit(
 pub(crate) struct Batches<'a> {
     rows: &'a [ClientRow],
     store: &'a mut dyn ReportStore,
+    /// When the run began.
+    run: Timestamp,
     begun: Instant,
     waiting: Vec<(Line, Attempt)>,
     /// Key pairs that nothing names once what waits is stored: the client, and the oldest that is named.
@@ -191,12 +193,18 @@ pub(crate) struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    /// Nothing waits yet; `rows` are those of the visits, in their order.
-    pub(crate) fn new(rows: &'a [ClientRow], store: &'a mut dyn ReportStore, begun: Instant) -> Self {
+    /// Nothing waits yet; `rows` are those of the visits, in their order; `run` and `begun` say when the run began.
+    pub(crate) fn new(
+        rows: &'a [ClientRow],
+        store: &'a mut dyn ReportStore,
+        run: Timestamp,
+        begun: Instant,
+    ) -> Self {
         let report = Report::default();
         Self {
             rows,
             store,
+            run,
             begun,
             waiting: Vec::new(),
             old_keys: Vec::new(),
@@ -260,7 +268,7 @@ impl Ledger for Batches<'_> {
             self.old_keys.push((row.uid, below));
         }
         let floor = self.newest.get(&row.name).copied().max(row.last_event_time);
-        let attempt = attempt(row.uid, floor, finished);
+        let attempt = attempt(row.uid, self.run, floor, finished);
         if let Some(record) = attempt.records.last() {
             self.newest.insert(row.name.clone(), record.event_time);
         }
@@ -280,9 +288,10 @@ impl Ledger for Batches<'_> {
 }
 
 /// What a visit brought, stamped: the client is the one that was visited, whatever the records say.
-fn attempt(client: ClientUid, floor: Option<Timestamp>, finished: Finished) -> Attempt {
+fn attempt(client: ClientUid, run: Timestamp, floor: Option<Timestamp>, finished: Finished) -> Attempt {
     let mut attempt = Attempt {
         client,
+        run,
         at: finished.at,
         outcome: finished.outcome,
         seconds: finished.took.as_secs_f64(),
@@ -371,10 +380,11 @@ mod tests {
         };
         let attempt = attempt(
             ClientUid([9; 16]),
+            Timestamp(900_000),
             Some(Timestamp(950_000)),
             finished(vec![incoming(1, 10_000), bad, incoming(3, 99_000)]),
         );
-        assert_eq!(attempt.client, ClientUid([9; 16]));
+        assert_eq!((attempt.client, attempt.run), (ClientUid([9; 16]), Timestamp(900_000)));
         let times: Vec<_> = attempt.records.iter().map(|record| record.event_time.0).collect();
         assert_eq!(times, [950_000, 999_000, 999_000]);
         assert!(attempt.records.iter().all(|record| record.spool == SpoolId([2; 16])));
@@ -389,7 +399,7 @@ mod tests {
     #[test]
     fn what_does_not_decode_is_set_aside() {
         let broken = Incoming { sequence: 1, digest: [1; 32], quarantined: None, bytes: vec![0xff] };
-        let attempt = attempt(ClientUid([9; 16]), None, finished(vec![broken]));
+        let attempt = attempt(ClientUid([9; 16]), Timestamp(0), None, finished(vec![broken]));
         assert!(matches!(attempt.records[0].content, Content::Quarantined { .. }));
     }
 }

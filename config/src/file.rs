@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
+use crate::alert;
 use crate::client::{self, ClientPart};
 use crate::environment::Environment;
 use crate::fault::{Fault, Faults, Sink, Wrong};
@@ -132,13 +133,14 @@ fn settings(reading: &mut Reading<'_>, elements: &Elements<'_>, path: &Path) -> 
             templates.check_name(reading, name);
         }
     }
-    let resolved = fleet.resolve(reading, defaults.as_ref());
+    let resolved = fleet.resolve(reading, &templates, defaults.as_ref());
     if reading.sink.count() > 0 {
         return None;
     }
     let admin = mail.as_ref().map_or(&[][..], |mail: &Mail| mail.admin.as_slice());
     let concurrency =
         |defaults: &ClientPart| defaults.concurrency.as_ref().map(|concurrency| concurrency.value);
+    let clients = fleet.clients(reading, &templates, defaults.as_ref(), resolved, admin);
     let url = storage.url.unwrap_or_else(|| StorageUrl::Sqlite(reading.environment.default_storage()));
     Some(Settings {
         file: path.to_path_buf(),
@@ -152,7 +154,8 @@ fn settings(reading: &mut Reading<'_>, elements: &Elements<'_>, path: &Path) -> 
         receivers,
         windows,
         concurrency: defaults.as_ref().and_then(concurrency).unwrap_or(CONCURRENCY),
-        clients: fleet.clients(reading, &templates, defaults.as_ref(), resolved, admin),
+        fleet_rules: alert::fleet_rules(admin, clients.iter().flat_map(|client| &client.rules)),
+        clients,
         mail,
     })
 }
@@ -191,7 +194,7 @@ mod tests {
     #[test]
     fn the_shipped_template_is_right() {
         let templates = shipped(&Environment::default());
-        assert_eq!(templates.levels(crate::template::SHIPPED).concat().len(), 5);
+        assert_eq!(templates.levels(crate::template::SHIPPED).concat().len(), 17);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use model::ClientName;
+use model::wire::MAX_PROCESSES;
+use model::{ClientName, Rule};
 
-use crate::alert;
+use crate::alert::{self, AlertPart};
 use crate::client::{self, ClientPart, SSH_PORT};
 use crate::fault::Wrong;
 use crate::nearest::nearest;
@@ -163,12 +164,21 @@ impl Fleet {
         nearest(name, names).map(|near| format!("did you mean \"{near}\"?"))
     }
 
-    /// Judges what needs all clients: the ways to them, parents, and that nobody's new host key is trusted with a
-    /// password.
-    pub(crate) fn resolve(&self, reading: &mut Reading<'_>, defaults: Option<&ClientPart>) -> Resolved {
+    /// Judges what needs all clients or their templates: the ways to them, parents, how many processes they count, and that
+    /// nobody's new host key is trusted with a password.
+    pub(crate) fn resolve(
+        &self,
+        reading: &mut Reading<'_>,
+        templates: &Templates,
+        defaults: Option<&ClientPart>,
+    ) -> Resolved {
         let mut told = HashSet::new();
         for part in defaults.into_iter().chain(self.parts.iter().map(|(_, part)| part)) {
             check_policy(reading, part, defaults, &mut told);
+        }
+        let default_alerts = defaults.map_or(&[][..], |defaults| defaults.alerts.as_slice());
+        for (_, part) in &self.parts {
+            check_processes(reading, part, templates, default_alerts);
         }
         let ways = Ways::new(self, defaults).resolve(reading);
         let parents = parent::resolve(reading, self, defaults, &ways);
@@ -205,17 +215,12 @@ impl Fleet {
             if let Connection::Ssh(ssh) = &mut connection {
                 ssh.proxy = way.proxy;
             }
-            let template = part.template.as_ref().map(|template| template.value.as_str());
-            let has_rules = default_alerts.iter().chain(&part.alerts).any(alert::AlertPart::watches);
-            // The shipped template is the lowest level, below the defaults; a template of the client's lies above them.
-            let mut levels =
-                if has_rules || template.is_some() { Vec::new() } else { templates.levels(SHIPPED) };
-            levels.push(default_alerts);
-            levels.extend(template.map_or_else(Vec::new, |template| templates.levels(template)));
-            levels.push(&part.alerts);
+            let levels = levels(&part, templates, default_alerts);
             let mail = part.mail.as_ref().map_or(admin, |mail| mail.value.as_slice());
+            let rules = alert::rules(&levels, mail);
             Some(Client {
-                rules: alert::rules(&levels, mail),
+                processes: processes(&part, &rules),
+                rules,
                 source: reading.mark(part.at),
                 connection,
                 remote_dirs: part.remote_dirs(),
@@ -223,11 +228,56 @@ impl Fleet {
                 groups: part.groups.map(|groups| groups.value).unwrap_or_default(),
                 mode: part.mode.map_or(Mode::Ship, |mode| mode.value),
                 parent,
-                processes: part.processes.map(|processes| processes.value).unwrap_or_default(),
                 name,
             })
         };
         enabled.filter_map(client).collect()
+    }
+}
+
+/// The alerts that hold for a client, by level, the lowest first.
+fn levels<'p>(
+    part: &'p ClientPart,
+    templates: &'p Templates,
+    defaults: &'p [AlertPart],
+) -> Vec<&'p [AlertPart]> {
+    let template = part.template.as_ref().map(|template| template.value.as_str());
+    let has_rules = defaults.iter().chain(&part.alerts).any(AlertPart::watches);
+    // The shipped template is the lowest level, below the defaults; a template of the client's lies above them.
+    let mut levels = if has_rules || template.is_some() { Vec::new() } else { templates.levels(SHIPPED) };
+    levels.push(defaults);
+    levels.extend(template.map_or_else(Vec::new, |template| templates.levels(template)));
+    levels.push(&part.alerts);
+    levels
+}
+
+/// The processes that are asked for: those that the client names, and those that its rules match by name.
+fn processes(part: &ClientPart, rules: &[Rule]) -> Vec<String> {
+    let mut names = part.processes.as_ref().map(|processes| processes.value.clone()).unwrap_or_default();
+    for name in alert::processes(rules) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+/// A client's alerts may ask for no more processes than a request has room for.
+fn check_processes(
+    reading: &mut Reading<'_>,
+    part: &ClientPart,
+    templates: &Templates,
+    defaults: &[AlertPart],
+) {
+    let levels = levels(part, templates, defaults);
+    if !levels.iter().copied().flatten().any(AlertPart::counts_processes) {
+        return;
+    }
+    let (most, _) = MAX_PROCESSES;
+    let count = processes(part, &alert::rules(&levels, &[])).len();
+    if count > most {
+        let cause = format!("{count} processes are counted by name, those of its alerts among them");
+        reading.report(part.at, Wrong::new(cause).expected(format!("at most {most} for a client")));
     }
 }
 

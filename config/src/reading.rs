@@ -1,6 +1,6 @@
 //! What the readers of elements share: places, and the typed reading of attributes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::environment::Environment;
@@ -24,11 +24,13 @@ pub(crate) struct Reading<'a> {
     pub(crate) environment: &'a Environment,
     /// The first secret that stands in each file itself.
     pub(crate) inline_secrets: BTreeMap<FileId, Span>,
+    /// The names of all windows, for alerts that name one.
+    pub(crate) windows: BTreeSet<String>,
 }
 
 impl<'a> Reading<'a> {
     pub(crate) fn new(sink: Sink<'a>, environment: &'a Environment) -> Self {
-        Self { sink, environment, inline_secrets: BTreeMap::new() }
+        Self { sink, environment, inline_secrets: BTreeMap::new(), windows: BTreeSet::new() }
     }
 
     pub(crate) fn report(&mut self, span: Span, wrong: Wrong) {

@@ -1,7 +1,6 @@
 //! `<receiver>`: what an address wants to get.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use model::Severity;
 
@@ -16,17 +15,13 @@ use crate::value::{self, Value};
 /// Reads an attribute that `<receiver>` and `<mail>` share into `mailing`.
 pub(crate) fn read_mailing(reading: &mut Reading<'_>, attribute: &Attribute<'_>, mailing: &mut Mailing) {
     match attribute.name {
-        "repeat" => mailing.repeat = reading.take(attribute, repeat).map(|at| at.value),
+        "repeat" => mailing.repeat = reading.take(attribute, value::repeat).map(|at| at.value),
         "max-per-hour" => {
             let count = reading.take(attribute, |text| value::count(text, 1, 10_000));
             mailing.max_per_hour = count.map(|at| at.value);
         }
         _ => mailing.text_only = reading.take(attribute, value::boolean).map(|at| at.value),
     }
-}
-
-fn repeat(text: &str) -> Value<Duration> {
-    value::duration(text, value::MINUTE, value::DAY * 365)
 }
 
 /// Reads every `<receiver>`; an address twice is a fault.

@@ -60,11 +60,11 @@ pub struct Settings {
     pub collector_every: Option<Duration>,
     /// `alerter-every`, where it is said.
     pub alerter_every: Option<Duration>,
-    /// `<heartbeat>`. Nothing is asked for by this version.
+    /// `<heartbeat>`.
     pub heartbeat: Heartbeat,
-    /// Every `<receiver>`. Without effect in this version.
+    /// Every `<receiver>`.
     pub receivers: Vec<Receiver>,
-    /// Every `<window>`. Without effect in this version.
+    /// Every `<window>`.
     pub windows: Vec<Window>,
     /// How mail goes out; `None`: the local sendmail if there is one.
     pub mail: Option<Mail>,
@@ -72,6 +72,9 @@ pub struct Settings {
     pub concurrency: usize,
     /// The clients that are enabled, in the order of the file.
     pub clients: Vec<Client>,
+    /// The rules about the fleet as a whole, which nobody writes: `isolated` and `collector-stale`. The value of the latter
+    /// is the seconds for which the collector has been overdue.
+    pub fleet_rules: Vec<Rule>,
 }
 
 /// Where things are stored.
@@ -99,14 +102,17 @@ pub struct Mail {
     pub from: String,
     /// Who hears of the product's own trouble, and of clients that name no receiver.
     pub admin: Vec<String>,
-    /// What holds for receivers that do not say otherwise. Without effect in this version.
+    /// What holds for receivers that do not say otherwise.
     pub mailing: Mailing,
 }
+
+/// `repeat="never"`: no reminders. In milliseconds it is [`i64::MAX`], as in [`Rule::repeat_ms`].
+pub const NEVER: Duration = Duration::from_millis(i64::MAX as u64);
 
 /// How much mail somebody wants; `None` where it is not said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mailing {
-    /// After how long a reminder of what still fires comes.
+    /// After how long a reminder of what still fires comes; [`NEVER`]: not at all.
     pub repeat: Option<Duration>,
     /// How many mails an hour may bring.
     pub max_per_hour: Option<usize>,
@@ -222,7 +228,8 @@ pub struct Client {
     pub mode: Mode,
     /// The client through which it is reached: while that one is unreachable, this one is expected to be.
     pub parent: Option<ClientName>,
-    /// Names of processes (`comm`, or the last part of the first argument) whose number is asked for.
+    /// Names of processes (`comm`, or the last part of the first argument) whose number is asked for: its own, and those
+    /// that its alerts on `process` match by name.
     pub processes: Vec<String>,
     /// Its rules, resolved, receivers included. The implicit rules `unreachable` and `host-key-changed` are among them.
     pub rules: Vec<Rule>,

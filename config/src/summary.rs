@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::rule::{HOST_KEY_CHANGED, UNREACHABLE};
-use model::{Operator, Rule, Severity, Unit, metric};
+use model::{Operator, Rule, Unit, metric};
 
 use crate::mail::SENDMAIL;
+use crate::rule_text;
 use crate::settings::{
     Client, Connection, HostKeyPolicy, Mode, Proxy, SecretSource, Settings, Smtp, Ssh, StorageUrl, Tls,
     Transport,
@@ -107,20 +107,10 @@ fn included(files: &[PathBuf]) -> String {
 
 /// What the file says and nothing obeys yet.
 fn without_effect(settings: &Settings) -> Vec<String> {
-    let count = |name: &str, count: usize| (count > 0).then(|| format!("{count} <{name}>"));
-    let mailing = settings.mail.as_ref().map(|mail| mail.mailing).unwrap_or_default();
     let said = |name: &str, is_said: bool| is_said.then(|| name.to_owned());
-    let heartbeat = &settings.heartbeat;
     let all = [
         said("keep-raw", settings.keep_raw.is_some()),
         said("keep-history", settings.keep_history.is_some()),
-        said("<heartbeat>", heartbeat.collector_url.is_some() || heartbeat.alerter_url.is_some()),
-        count("receiver", settings.receivers.len()),
-        count("window", settings.windows.len()),
-        said("repeat of <mail>", mailing.repeat.is_some()),
-        said("max-per-hour of <mail>", mailing.max_per_hour.is_some()),
-        said("text-only of <mail>", mailing.text_only.is_some()),
-        said("parents", settings.clients.iter().any(|client| client.parent.is_some())),
     ];
     all.into_iter().flatten().collect()
 }
@@ -224,25 +214,22 @@ fn rules(rules: &[Rule]) -> String {
             if patterns.is_empty() { String::new() } else { format!(" {word} {}", patterns.join(",")) }
         };
         let objects = list("on", &rule.matches) + &list("but", &rule.excludes);
-        let receivers =
-            if rule.receivers.is_empty() { "nobody".to_owned() } else { rule.receivers.join(", ") };
-        [format!("{}{objects}", rule.metric), limits(rule), format!("-> {receivers}")]
+        [format!("{}{objects}", rule.metric), rule_text(rule), format!("-> {}", told(rule))]
     };
     table(&rules.iter().map(row).collect::<Vec<_>>(), "  ")
 }
 
-fn limits(rule: &Rule) -> String {
-    match rule.metric.as_str() {
-        UNREACHABLE => return "critical after two failed collections".to_owned(),
-        HOST_KEY_CHANGED => return "critical at once".to_owned(),
-        _ => {}
+/// Who is told, and when not.
+fn told(rule: &Rule) -> String {
+    let mut told = if rule.receivers.is_empty() { "nobody".to_owned() } else { rule.receivers.join(", ") };
+    if let Some(escalation) = &rule.escalation {
+        let after = Unit::Seconds.show(escalation.after_ms as f64 / 1000.0);
+        let _ = write!(told, "; after {after} {} too", escalation.to.join(", "));
     }
-    let unit = metric::unit(&rule.metric);
-    let limits = [(Severity::Warning, rule.threshold.warning), (Severity::Critical, rule.threshold.critical)];
-    let shown = limits.iter().filter_map(|(severity, limit)| {
-        Some(format!("{severity} {} {}", rule.threshold.operator.symbol(), unit.show((*limit)?)))
-    });
-    shown.collect::<Vec<_>>().join(", ")
+    if let Some(window) = &rule.mute {
+        let _ = write!(told, "; not in {window}");
+    }
+    told
 }
 
 /// `rows` with columns as wide as their widest cell; a column that says nothing (`-`) below its title is left out.
@@ -277,6 +264,16 @@ fn warnings(settings: &Settings) -> Vec<String> {
     let idle = with(&never_fires);
     if !idle.is_empty() {
         warnings.push(format!("{}: a limit above 100 % never fires", named(&idle)));
+    }
+    let counts_nothing = |client: &&Client| {
+        let counts = |rule: &Rule| client.processes.iter().any(|name| rule.is_about(name));
+        client.rules.iter().any(|rule| rule.metric == "process" && !counts(rule))
+    };
+    let counting: Vec<_> =
+        settings.clients.iter().filter(counts_nothing).map(|client| client.name.as_str()).collect();
+    if !counting.is_empty() {
+        let remedy = "name them in `match` without * and ?, or in `processes` of the client";
+        warnings.push(format!("{}: an alert on `process` counts nothing: {remedy}", named(&counting)));
     }
     warnings
 }

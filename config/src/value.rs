@@ -10,6 +10,7 @@ use model::{ClientName, Unit};
 
 use crate::fault::Wrong;
 use crate::nearest::nearest;
+use crate::settings::NEVER;
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -236,6 +237,19 @@ pub(crate) fn duration(text: &str, least: Duration, most: Duration) -> Value<Dur
     duration
         .filter(|duration| (least..=most).contains(duration))
         .ok_or_else(|| Wrong::new(format!("{} does not fit", quoted(text))).expected(expected()))
+}
+
+/// After how long a reminder comes; `never` is as long as times can be.
+pub(crate) fn repeat(text: &str) -> Value<Duration> {
+    if text.trim() == "never" {
+        return Ok(NEVER);
+    }
+    duration(text, MINUTE, DAY * 365).map_err(|wrong| wrong.help("for no reminders: never"))
+}
+
+/// Milliseconds as rules have them.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A limit in the base unit of a metric: `90%`, `10G` (powers of 1024), `15m`, `1.5`, `yes`.

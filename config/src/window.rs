@@ -31,6 +31,7 @@ pub(crate) fn read_all(reading: &mut Reading<'_>, elements: &[Element<'_>]) -> V
     let mut windows = Vec::new();
     for element in elements {
         let Some(At { value: window, span }) = read(reading, element) else { continue };
+        reading.windows.insert(window.name.clone());
         if let Some(first) = places.get(&window.name) {
             let line = reading.line(*first, span);
             let wrong = Wrong::new(format!("there is another window \"{}\" in {line}", window.name));

@@ -141,9 +141,7 @@ fn receivers_windows_and_heartbeats() {
     assert_eq!(window.until.unwrap().to_string(), "2027-01-01 00:00:00");
     assert_eq!((window.source.as_str(), receiver.source.as_str()), ("config.xml:5", "config.xml:4"));
     let summary = config::summary(&settings);
-    let idle = "read, and without effect in this version: <heartbeat>, 1 <receiver>, 1 <window>, repeat of <mail>, \
-                max-per-hour of <mail>, text-only of <mail>";
-    assert!(summary.contains(idle), "{summary}");
+    assert!(!summary.contains("without effect"), "{summary}");
     assert!(!format!("{settings:?}{summary}").contains("hush"));
 }
 

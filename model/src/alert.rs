@@ -17,10 +17,48 @@ pub struct AlertKey {
     pub labels: Labels,
 }
 
-/// Where an alert stands, in event time.
+/// What the alerter remembers of an alert, in event time. One that [`Self::is_idle`] need not be kept.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct AlertState {
+    /// Where it stands.
+    #[serde(default)]
+    pub phase: AlertPhase,
+    /// What tells the rule's condition from others: a state of another condition was made before an edit.
+    #[serde(default)]
+    pub condition: u64,
+    /// Whether each of the latest records breached, the newest in the lowest bit.
+    #[serde(default)]
+    pub breaches: u32,
+    /// Whether the phase changed between firing and not with each of the latest records, the newest in the lowest bit.
+    #[serde(default)]
+    pub changes: u32,
+    /// The latest values, oldest first, for rules that go by more than the latest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<(Timestamp, f64)>,
+}
+
+impl AlertState {
+    /// Whether it says no more than the absence of a state.
+    pub fn is_idle(&self) -> bool {
+        self.phase == AlertPhase::Inactive
+            && self.breaches == 0
+            && self.changes == 0
+            && self.values.is_empty()
+    }
+
+    /// What fires, where it fires.
+    pub fn firing(&self) -> Option<&Firing> {
+        match &self.phase {
+            AlertPhase::Firing(firing) => Some(firing),
+            _ => None,
+        }
+    }
+}
+
+/// Where an alert stands.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
-pub enum AlertState {
+pub enum AlertPhase {
     /// No breach.
     #[default]
     Inactive,
@@ -28,25 +66,80 @@ pub enum AlertState {
     Pending {
         /// The first breach.
         since: Timestamp,
-        /// Breaches in a row.
-        breaches: u32,
     },
     /// People are told.
-    Firing {
-        /// The first breach of the episode.
-        since: Timestamp,
-        /// How bad the latest value is.
-        severity: Severity,
-        /// The worst severity that was told.
-        worst: Severity,
-        /// The episode that is open.
-        episode: EpisodeId,
-    },
+    Firing(Firing),
     /// It was firing, and is over.
     Resolved {
         /// The first value that breached no more.
         at: Timestamp,
     },
+}
+
+/// An alert that fires.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Firing {
+    /// The first breach of the episode.
+    pub since: Timestamp,
+    /// How bad the latest value is.
+    pub severity: Severity,
+    /// The worst severity that there is news of; `None` while the news is held back.
+    pub told: Option<Severity>,
+    /// The episode that is open.
+    pub episode: EpisodeId,
+    /// Since when it has been fine, where it fires only because it has not been so for long enough.
+    #[serde(default)]
+    pub fine_since: Option<Timestamp>,
+    /// It changes too often to be told of each time.
+    #[serde(default)]
+    pub flapping: bool,
+    /// How many pieces of news there are: the ordinal of the next.
+    #[serde(default)]
+    pub news: u32,
+}
+
+/// What the alerter remembers of a client, in event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClientMemory {
+    /// The newest report that was evaluated.
+    #[serde(default)]
+    pub reported: Option<Timestamp>,
+    /// When the machine booted, by its newest report that says so.
+    #[serde(default)]
+    pub booted: Option<Timestamp>,
+    /// Whether the latest attempt reached it; `None` before the first.
+    #[serde(default)]
+    pub reached: Option<bool>,
+}
+
+/// Times in which nobody is told of what a client or a group does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    /// Its number.
+    pub id: i64,
+    /// A client's name, or `@group`.
+    pub target: String,
+    /// The type that it is about; `None`: all.
+    pub metric: Option<String>,
+    /// When it begins.
+    pub from: Timestamp,
+    /// When it ends.
+    pub until: Timestamp,
+    /// Why; for people.
+    pub why: String,
+}
+
+/// Somebody works on an episode: no reminder and no escalation until it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// The episode.
+    pub episode: EpisodeId,
+    /// When it was said.
+    pub from: Timestamp,
+    /// When it expires; `None`: with the episode.
+    pub until: Option<Timestamp>,
+    /// Why, or who; for people.
+    pub why: String,
 }
 
 /// Names an episode: a digest of its [`AlertKey`] and begin, so that every split of a backlog into runs gives the same.
@@ -91,6 +184,8 @@ pub struct Episode {
     pub last_at: Timestamp,
     /// What a failed collection said, for rules over collections; else empty.
     pub detail: String,
+    /// Why the news of it was held back, and since when; empty where it never was.
+    pub held: String,
     /// As it was at the breach.
     pub evidence: Evidence,
     /// How and when it ended.
@@ -112,6 +207,10 @@ pub struct EpisodeEnd {
 pub enum EndReason {
     /// The value is fine again.
     Recovered,
+    /// The rule's condition was edited, and the value does not breach the new one.
+    RuleEdited,
+    /// The client has reported other things for a day, but not this.
+    Vanished,
     /// The rule is no longer in config.xml.
     RuleRemoved,
     /// The client is no longer in config.xml.
@@ -126,12 +225,23 @@ pub enum Reason {
     First,
     /// Its severity rose.
     Worse,
+    /// It fires and is over again and again; nothing more is told of it until that ends.
+    Flapping,
+    /// It does not change so often any more, and fires.
+    Steady,
+    /// It still fires: told again, by the clock of the runs.
+    Reminder,
+    /// It still fires, and nobody took it on: told to others, by the clock of the runs.
+    Escalated,
     /// It is over.
     Resolved,
 }
 
 /// Names a fact: the store numbers them.
 pub type FactId = i64;
+
+/// The ordinals of facts that go by the clock of the runs begin here; below are those of the fold.
+pub const FIRST_OF_RUNS: u32 = 1_000_000;
 
 /// An episode's news for one receiver, told or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +250,7 @@ pub struct Fact {
     pub episode: EpisodeId,
     /// The address to tell.
     pub receiver: String,
-    /// Counts an episode's news for one receiver, from 0.
+    /// Counts an episode's news, from 0; those by the clock of the runs from [`FIRST_OF_RUNS`].
     pub ordinal: u32,
     /// What the news is.
     pub reason: Reason,
@@ -148,4 +258,6 @@ pub struct Fact {
     pub severity: Severity,
     /// When it came about, in event time.
     pub at: Timestamp,
+    /// Not to be told before this; what ends within a window or a silence waits for its end.
+    pub after: Timestamp,
 }

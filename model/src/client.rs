@@ -108,3 +108,8 @@ random_id! {
     /// One life of a client's spool: random, made with the spool's directory and anew after a roll-back.
     SpoolId
 }
+
+impl ClientUid {
+    /// Stands for the fleet as a whole, where an alert is about no client. No client has it: theirs are random.
+    pub const FLEET: Self = Self([0; 16]);
+}

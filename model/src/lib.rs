@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod client;
+mod condition;
 pub mod exit;
 pub mod labels;
 pub mod metric;
@@ -15,12 +16,15 @@ pub mod text;
 pub mod time;
 pub mod wire;
 
-pub use alert::{AlertKey, AlertState, Episode, EpisodeEnd, EpisodeId, Fact, FactId, Reason};
+pub use alert::{
+    Acknowledgement, AlertKey, AlertPhase, AlertState, ClientMemory, Episode, EpisodeEnd, EpisodeId, Fact,
+    FactId, Firing, Reason, Silence,
+};
 pub use client::{ClientName, ClientUid, SpoolId};
 pub use exit::Exit;
 pub use labels::Labels;
 pub use metric::{Metric, Unit};
 pub use outcome::{Objection, Outcome, Phase};
 pub use record::{Body, Clock, Evidence, Gap, Host, Process, ReaderOutcome, Record, Report, Sample};
-pub use rule::{Hold, Operator, Pattern, Rule, RuleId, Severity, Threshold};
+pub use rule::{Aggregate, Escalation, Floor, Hold, Operator, Pattern, Rule, RuleId, Severity, Threshold};
 pub use time::Timestamp;

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use crate::rule::{
+    COLLECTOR_STALE, DISK_FORECAST, HOST_KEY_CHANGED, ISOLATED, MOUNT, REBOOT, SERVICE, STALE, UNREACHABLE,
+};
+
 /// What a value is counted in. Base units only: bytes and seconds, never kilobytes or minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unit {
@@ -227,6 +231,24 @@ pub const METRICS: &[Metric] = &[
     metric("probe-memory", Unit::Bytes, "", "the most memory that the probe's own run took"),
 ];
 
+/// What rules are about beside metrics: what is made of collections, and of several samples together.
+pub const DERIVED: &[Metric] = &[
+    metric(UNREACHABLE, Unit::Flag, "", "whether it could not be collected"),
+    metric(
+        HOST_KEY_CHANGED,
+        Unit::Flag,
+        "",
+        "whether the server showed another host key than the known ones",
+    ),
+    metric(STALE, Unit::Seconds, "", "time since the newest report"),
+    metric(REBOOT, Unit::Flag, "", "whether the machine booted since the last report"),
+    metric(SERVICE, Unit::Flag, "unit", "whether the unit of systemd failed"),
+    metric(MOUNT, Unit::Count, "mount", "0: there and writable, 1: read-only, 2: absent"),
+    metric(DISK_FORECAST, Unit::Seconds, "mount", "time until no space is left, if it goes on like that"),
+    metric(ISOLATED, Unit::Flag, "", "whether the collector cannot reach the network"),
+    metric(COLLECTOR_STALE, Unit::Seconds, "", "time for which the collector has been overdue"),
+];
+
 /// The metric of that name, where this version knows it.
 pub fn find(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
@@ -265,9 +287,14 @@ fn ending(name: &str) -> Unit {
     units.iter().find(|(ending, _)| name.ends_with(ending)).map_or(Unit::Count, |(_, unit)| *unit)
 }
 
-/// The unit of the metric called `name`; an unknown metric is a [`Unit::Count`].
+/// What a rule of the type `name` is about: a metric, or one of [`DERIVED`].
+pub fn of_rule(name: &str) -> Option<Metric> {
+    describe(name).or_else(|| DERIVED.iter().find(|derived| derived.name == name).copied())
+}
+
+/// The unit of what is called `name`, a metric or one of [`DERIVED`]; what is unknown is a [`Unit::Count`].
 pub fn unit(name: &str) -> Unit {
-    describe(name).map_or(Unit::Count, |metric| metric.unit)
+    of_rule(name).map_or(Unit::Count, |metric| metric.unit)
 }
 
 #[cfg(test)]
@@ -321,7 +348,7 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let mut names: Vec<_> = METRICS.iter().map(|metric| metric.name).collect();
+        let mut names: Vec<_> = METRICS.iter().chain(DERIVED).map(|metric| metric.name).collect();
         names.sort_unstable();
         let count = names.len();
         names.dedup();

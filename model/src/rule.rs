@@ -134,12 +134,72 @@ impl Threshold {
     }
 }
 
-/// What it takes from the first breach to firing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What it takes from the first breach to firing, in record time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hold {
-    /// So many records in a row; 1 fires at once.
-    Samples(u32),
+    /// At least `needed` of the latest `of` records breach; 1 of 1 fires at once. At most [`Hold::MAX_SAMPLES`].
+    Samples {
+        /// How many breach.
+        needed: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// Every record across so many milliseconds breaches.
+    Span(i64),
+}
+
+impl Hold {
+    /// The most records that a hold looks back on.
+    pub const MAX_SAMPLES: u32 = 32;
+
+    /// Fires at the first breach.
+    pub const AT_ONCE: Self = Self::in_a_row(1);
+
+    /// Fires at the `count`th breach in a row.
+    pub const fn in_a_row(count: u32) -> Self {
+        Self::Samples { needed: count, of: count }
+    }
+}
+
+/// What is made of the values across the rule's span before it is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Aggregate {
+    /// Their mean; every record counts alike.
+    Mean,
+    /// The least.
+    Least,
+    /// The greatest.
+    Greatest,
+}
+
+/// A percentage of space in use counts only where free space is below these bytes too.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Floor {
+    /// For a warning.
+    pub warning: f64,
+    /// For a critical.
+    pub critical: f64,
+}
+
+impl Floor {
+    /// The floor of `severity`.
+    pub fn of(&self, severity: Severity) -> f64 {
+        match severity {
+            Severity::Warning => self.warning,
+            Severity::Critical => self.critical,
+        }
+    }
+}
+
+/// Who else is told of a problem that nobody took on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Escalation {
+    /// So many milliseconds after the first mail, by the clock of the runs.
+    pub after_ms: i64,
+    /// These addresses.
+    pub to: Vec<String>,
 }
 
 /// A glob over a series' object: `*` any text, `?` any one character.
@@ -148,6 +208,11 @@ pub enum Hold {
 pub struct Pattern(pub String);
 
 impl Pattern {
+    /// Whether it stands for one object only: for itself.
+    pub fn is_literal(&self) -> bool {
+        !self.0.contains(['*', '?'])
+    }
+
     /// Whether `text` fits as a whole.
     pub fn matches(&self, text: &str) -> bool {
         // Greedy with one point of return: linear in practice, quadratic at worst, never exponential.
@@ -189,18 +254,44 @@ impl fmt::Display for RuleId {
     }
 }
 
-/// The type of the implicit rule over failed collections.
+/// The type of the implicit rule over failed collections. Value: 1 failed, 0 collected.
 pub const UNREACHABLE: &str = "unreachable";
 
-/// The type of the implicit rule over changed host keys.
+/// The type of the implicit rule over changed host keys. Value: 1 changed, 0 collected.
 pub const HOST_KEY_CHANGED: &str = "host-key-changed";
+
+/// The type of rules over clients that are collected and say nothing new. Value: seconds since the latest record.
+pub const STALE: &str = "stale";
+
+/// The type of rules over reboots: an event. Value: 1 where the machine booted since the record before.
+pub const REBOOT: &str = "reboot";
+
+/// The type of rules over units that failed, by unit. Value: 1 failed.
+pub const SERVICE: &str = "service";
+
+/// The type of rules over mount points. Value: 0 there and writable, 1 read-only, 2 absent.
+pub const MOUNT: &str = "mount";
+
+/// The type of rules over file systems that fill up. Value: seconds until no space is left.
+pub const DISK_FORECAST: &str = "disk-forecast";
+
+/// The type of the fleet's own rule over runs that reached nobody: the collector cannot reach the network.
+pub const ISOLATED: &str = "isolated";
+
+/// The type of the fleet's own rule over a collector that does not run.
+pub const COLLECTOR_STALE: &str = "collector-stale";
+
+/// Types that tell of an event: what ends such an episode is not told, for its mail said all.
+pub fn is_event(kind: &str) -> bool {
+    [REBOOT, "oom"].contains(&kind)
+}
 
 /// One `<alert>` as it holds for one client: resolved and ready to evaluate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// Its name across runs.
     pub id: RuleId,
-    /// The metric's plain name, or [`UNREACHABLE`] or [`HOST_KEY_CHANGED`].
+    /// Its type: a metric's plain name, or one of the types above.
     pub metric: String,
     /// Objects that it is about; empty: all.
     pub matches: Vec<Pattern>,
@@ -208,10 +299,24 @@ pub struct Rule {
     pub excludes: Vec<Pattern>,
     /// When it breaches.
     pub threshold: Threshold,
+    /// While it fires, what breaches this with the threshold's operator still counts as a breach.
+    pub clear: Option<f64>,
+    /// What free space has to be below too; for types that have it.
+    pub floor: Option<Floor>,
     /// When a breach fires.
     pub hold: Hold,
+    /// What is compared instead of the latest value, over the span of `hold` (or the default span of the type).
+    pub aggregate: Option<Aggregate>,
+    /// It goes on firing until it has been fine for so many milliseconds of record time; 0: the first fine record ends it.
+    pub keep_firing_ms: i64,
     /// Addresses to tell.
     pub receivers: Vec<String>,
+    /// Milliseconds between reminders; `None`: as the receiver says.
+    pub repeat_ms: Option<i64>,
+    /// Who else is told, and when.
+    pub escalation: Option<Escalation>,
+    /// The window in which it tells nobody.
+    pub mute: Option<String>,
     /// Free text of the admin for the mail.
     pub note: Option<String>,
     /// Where it is written: `config.xml:12`; empty for a shipped rule.
@@ -221,6 +326,26 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The worst severity that `value` breaches, given the free space beside it where that is known.
+    pub fn severity(&self, value: f64, free: Option<f64>) -> Option<Severity> {
+        let Some((floor, free)) = self.floor.zip(free) else { return self.threshold.severity(value) };
+        [Severity::Critical, Severity::Warning].into_iter().find(|&severity| {
+            let alone = Threshold {
+                warning: self.threshold.warning.filter(|_| severity == Severity::Warning),
+                critical: self.threshold.critical.filter(|_| severity == Severity::Critical),
+                ..self.threshold
+            };
+            free < floor.of(severity) && alone.severity(value).is_some()
+        })
+    }
+
+    /// Whether what fires goes on with `value`.
+    pub fn still_breaches(&self, value: f64, free: Option<f64>) -> bool {
+        let low = self.floor.zip(free).is_none_or(|(floor, free)| free < floor.warning.max(floor.critical));
+        self.severity(value, free).is_some()
+            || self.clear.is_some_and(|clear| low && self.threshold.operator.breaches(value, clear))
+    }
+
     /// Whether the rule is about a series of its metric with that object.
     pub fn is_about(&self, object: &str) -> bool {
         (self.matches.is_empty() || self.matches.iter().any(|pattern| pattern.matches(object)))

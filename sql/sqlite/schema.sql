@@ -1,4 +1,13 @@
--- Schema 1, as the steps beside make it. UPDATE_SCHEMA=1 cargo test -p storage writes it.
+-- Schema 2, as the steps beside make it. UPDATE_SCHEMA=1 cargo test -p storage writes it.
+
+CREATE TABLE acknowledgement (
+    episode_id TEXT NOT NULL REFERENCES episode (episode_id),
+    begin INTEGER NOT NULL,
+    -- Without: it ends with the episode.
+    until INTEGER,
+    why TEXT NOT NULL,
+    PRIMARY KEY (episode_id, begin)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE alert (
     client_id INTEGER NOT NULL REFERENCES client (client_id),
@@ -6,7 +15,7 @@ CREATE TABLE alert (
     labels TEXT NOT NULL,
     firing INTEGER NOT NULL CHECK (firing IN (0, 1)),
     -- As CBOR.
-    state BLOB NOT NULL,
+    state BLOB NOT NULL, form INTEGER NOT NULL DEFAULT 1 CHECK (form IN (1, 2)),
     PRIMARY KEY (client_id, rule, labels)
 ) STRICT, WITHOUT ROWID;
 
@@ -46,7 +55,7 @@ CREATE TABLE collection (
     uploaded INTEGER NOT NULL CHECK (uploaded IN (0, 1)),
     -- How many of its records were new.
     stored INTEGER NOT NULL
-) STRICT;
+, run INTEGER) STRICT;
 
 CREATE TABLE episode (
     episode_id TEXT PRIMARY KEY,
@@ -68,9 +77,11 @@ CREATE TABLE episode (
     -- As CBOR.
     evidence BLOB NOT NULL,
     end_at INTEGER,
-    end_why TEXT,
+    end_why TEXT, held TEXT NOT NULL DEFAULT '',
     CHECK ((end_at IS NULL) = (end_why IS NULL))
 ) STRICT;
+
+CREATE INDEX episode_ended ON episode (end_at) WHERE end_at IS NOT NULL;
 
 CREATE INDEX episode_open ON episode (begin) WHERE end_at IS NULL;
 
@@ -83,7 +94,7 @@ CREATE TABLE fact (
     severity TEXT NOT NULL,
     at INTEGER NOT NULL,
     told INTEGER NOT NULL DEFAULT 0 CHECK (told IN (0, 1)),
-    message_id INTEGER REFERENCES message (message_id),
+    message_id INTEGER REFERENCES message (message_id), after INTEGER NOT NULL DEFAULT 0,
     UNIQUE (episode_id, receiver, ordinal)
 ) STRICT;
 
@@ -108,6 +119,14 @@ CREATE TABLE latest (
     judged INTEGER
 ) STRICT;
 
+CREATE TABLE memory (
+    client_id INTEGER PRIMARY KEY REFERENCES client (client_id),
+    -- The newest report that was evaluated.
+    reported INTEGER,
+    booted INTEGER,
+    reached INTEGER CHECK (reached IN (0, 1))
+) STRICT;
+
 CREATE TABLE message (
     message_id INTEGER PRIMARY KEY,
     -- Its Message-ID.
@@ -120,6 +139,8 @@ CREATE TABLE message (
     detail TEXT NOT NULL,
     noted INTEGER
 ) STRICT;
+
+CREATE INDEX message_by_time ON message (created);
 
 CREATE INDEX message_unsent ON message (created) WHERE status <> 'sent';
 
@@ -174,6 +195,19 @@ CREATE TABLE series (
     UNIQUE (metric, label)
 ) STRICT;
 
+CREATE TABLE silence (
+    silence_id INTEGER PRIMARY KEY,
+    -- A client's name, or @group.
+    target TEXT NOT NULL,
+    -- The type that it is about; without: all.
+    metric TEXT,
+    begin INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    why TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX silence_until ON silence (until);
+
 CREATE TABLE spool (
     spool_id INTEGER PRIMARY KEY,
     client_id INTEGER NOT NULL REFERENCES client (client_id),
@@ -190,8 +224,9 @@ CREATE TABLE unevaluated (
     PRIMARY KEY (event_time, report_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE unevaluated_collection (
+CREATE TABLE unevaluated_attempt (
+    run INTEGER NOT NULL,
     at INTEGER NOT NULL,
     collection_id INTEGER NOT NULL,
-    PRIMARY KEY (at, collection_id)
+    PRIMARY KEY (run, at, collection_id)
 ) STRICT, WITHOUT ROWID;

@@ -1,6 +1,9 @@
 //! Whatever is done in whatever order: the file and the plain store in memory say the same.
 
-use model::{AlertState, ClientName, ClientUid, EpisodeEnd, EpisodeId, Labels, Outcome, Timestamp};
+use model::{
+    Acknowledgement, AlertPhase, AlertState, ClientMemory, ClientName, ClientUid, EpisodeEnd, EpisodeId,
+    Firing, Labels, Outcome, Silence, Timestamp,
+};
 use proptest::prelude::*;
 
 use crate::conformance::{
@@ -13,9 +16,9 @@ use crate::{
 
 const NAMES: [&str; 3] = ["web", "db", "cache"];
 
-/// The uid of each name; one more is a stranger's.
+/// The uid of each name; 3 is the fleet's, and one more is a stranger's.
 fn uid(client: u8) -> ClientUid {
-    ClientUid([client + 1; 16])
+    if client == 3 { ClientUid::FLEET } else { ClientUid([client + 1; 16]) }
 }
 
 #[derive(Debug, Clone)]
@@ -35,6 +38,9 @@ enum Operation {
     Drop(Vec<i64>),
     Backoff(u8, u32),
     Run(bool, i64, bool),
+    Silence(u8, i64, i64),
+    EndSilence(i64, i64),
+    Acknowledge(u8, i64, bool),
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -61,6 +67,7 @@ prop_compose! {
     fn an_attempt()(
         client in prop_oneof![7 => 0_u8..3, 1 => Just(9)],
         seconds in 0_i64..40,
+        run in 0_i64..4,
         outcome in outcome(),
         spool in 1_u8..4,
         first in 1_u64..6,
@@ -68,7 +75,7 @@ prop_compose! {
     ) -> Attempt {
         let record = |(sequence, (seconds, life, kind))| record_of(spool, sequence, seconds, life, kind);
         let records = (first..).zip(records).map(record).collect();
-        Attempt { outcome, ..attempt(uid(client), seconds, records) }
+        Attempt { outcome, run: at(run), ..attempt(uid(client), seconds, records) }
     }
 }
 
@@ -97,9 +104,9 @@ fn operation() -> impl Strategy<Value = Operation> {
     let commit = (
         0_usize..6,
         proptest::bool::weighted(0.05),
-        proptest::collection::vec((0_u8..3, any::<bool>()), 0..3),
-        proptest::collection::vec((0_u8..3, any::<bool>()), 0..3),
-        proptest::collection::vec((0_u8..3, 0_u32..3), 0..3),
+        proptest::collection::vec((0_u8..4, any::<bool>()), 0..3),
+        proptest::collection::vec((0_u8..4, any::<bool>()), 0..3),
+        proptest::collection::vec((0_u8..4, 0_u32..3), 0..3),
     );
     prop_oneof![
         2 => (0_u8..3).prop_map(Operation::Enrol),
@@ -112,7 +119,10 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (0_u8..4, delivery()).prop_map(|(id, delivery)| Operation::Note(id, delivery)),
         1 => list(1_i64..6).prop_map(Operation::Drop),
         1 => (0_u8..3, 0_u32..3).prop_map(|(receiver, failures)| Operation::Backoff(receiver, failures)),
-        1 => (any::<bool>(), 0_i64..4, any::<bool>()).prop_map(|(a, begin, ended)| Operation::Run(a, begin, ended)),
+        2 => (any::<bool>(), 0_i64..4, any::<bool>()).prop_map(|(a, begin, ended)| Operation::Run(a, begin, ended)),
+        1 => (0_u8..3, 0_i64..9, 0_i64..9).prop_map(|(who, from, until)| Operation::Silence(who, from, until)),
+        1 => (1_i64..4, 0_i64..9).prop_map(|(id, at)| Operation::EndSilence(id, at)),
+        1 => (0_u8..4, 0_i64..9, any::<bool>()).prop_map(|(of, from, ends)| Operation::Acknowledge(of, from, ends)),
     ]
 }
 
@@ -141,6 +151,21 @@ fn perform(store: &mut dyn Store, operation: &Operation) -> String {
             next: at(7),
             detail: String::new(),
         })),
+        Operation::Silence(who, from, until) => shown(store.add_silence(&Silence {
+            id: 0,
+            target: NAMES[*who as usize].to_owned(),
+            metric: None,
+            from: at(*from),
+            until: at(*until),
+            why: String::new(),
+        })),
+        Operation::EndSilence(id, seconds) => shown(store.end_silence(*id, at(*seconds))),
+        Operation::Acknowledge(of, from, ends) => shown(store.acknowledge(&Acknowledgement {
+            episode: episode(uid(*of), "/", 0).id,
+            from: at(*from),
+            until: ends.then(|| at(9)),
+            why: String::new(),
+        })),
         Operation::Run(alerter, begin, ended) => {
             let program = if *alerter { Program::Alerter } else { Program::Collector };
             let end = ended.then(|| at(*begin + 1));
@@ -165,12 +190,18 @@ fn step(
     let state = |&(client, firing): &(u8, bool)| {
         let episode = EpisodeId("e".to_owned());
         let severity = model::Severity::Warning;
-        let state = if firing {
-            AlertState::Firing { since: at(1), severity, worst: severity, episode }
-        } else {
-            AlertState::Inactive
-        };
-        (key(uid(client), "/"), state)
+        let told = Some(severity);
+        let phase = AlertPhase::Firing(Firing {
+            since: at(1),
+            severity,
+            told,
+            episode,
+            fine_since: None,
+            flapping: false,
+            news: 1,
+        });
+        let state = AlertState { phase, ..AlertState::default() };
+        (key(uid(client), "/"), if firing { state } else { AlertState::default() })
     };
     let an_episode = |&(client, open): &(u8, bool)| {
         let why = model::alert::EndReason::Recovered;
@@ -181,10 +212,15 @@ fn step(
     };
     Step {
         marks,
+        memories: states.iter().map(|&(c, reached)| (uid(c), memory(reached))).collect(),
         states: states.iter().map(state).collect(),
         episodes: episodes.iter().map(an_episode).collect(),
         facts: facts.iter().map(|&(c, ordinal)| fact(&episode(uid(c), "/", 0), "a@x", ordinal)).collect(),
     }
+}
+
+fn memory(reached: bool) -> ClientMemory {
+    ClientMemory { reported: Some(at(1)), booted: None, reached: Some(reached) }
 }
 
 fn shown<T: std::fmt::Debug>(result: Result<T, crate::StoreError>) -> String {
@@ -193,7 +229,7 @@ fn shown<T: std::fmt::Debug>(result: Result<T, crate::StoreError>) -> String {
 
 /// Everything that can be asked.
 fn state(store: &mut dyn Store) -> Vec<String> {
-    let uids: Vec<ClientUid> = (0..3).map(uid).collect();
+    let uids: Vec<ClientUid> = (0..4).map(uid).collect();
     let episodes: Vec<EpisodeId> = uids.iter().map(|uid| episode(*uid, "/", 0).id).collect();
     let known: Vec<ClientName> = store.latest().unwrap().into_iter().map(|latest| latest.name).collect();
     let mut all = vec![
@@ -206,7 +242,13 @@ fn state(store: &mut dyn Store) -> Vec<String> {
         shown(store.open_episodes()),
         shown(store.untold()),
         shown(store.told(&episodes)),
-        shown(store.refused(&episodes)),
+        shown(store.tellings(&episodes)),
+        shown(store.messages_since(at(1))),
+        shown(store.memories(&uids)),
+        shown(store.silences(at(3))),
+        shown(store.acknowledgements(&episodes)),
+        shown(store.episodes_between(at(0), at(5), 2)),
+        shown(store.episodes_named("episode-0", 9)),
         shown(store.outbox()),
         shown(store.unsent()),
         shown(store.backoffs()),

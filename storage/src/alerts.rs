@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use model::{
-    AlertKey, AlertState, ClientName, ClientUid, Episode, EpisodeId, Evidence, Fact, FactId, Outcome, Sample,
-    Timestamp,
+    Acknowledgement, AlertKey, AlertState, ClientMemory, ClientName, ClientUid, Episode, EpisodeId, Evidence,
+    Fact, FactId, Outcome, Sample, Silence, Timestamp,
 };
 
 use crate::{Run, StoreError};
@@ -12,20 +12,44 @@ use crate::{Run, StoreError};
 /// What the alerter works on.
 ///
 /// # Obligations
-/// - **Order.** [`Self::backlog`] gives each client's entries in event-time order, whatever the order in which they
-///   were stored, and never one that is committed as evaluated.
-/// - **Atomic.** Marks, states, episodes and facts of a [`Step`] commit together or not at all.
+/// - **Order.** [`Self::backlog`] gives entries in order of time, whatever the order in which they were stored, and
+///   never one that is committed as evaluated.
+/// - **Whole runs.** The attempts of one run of the collector stand together, and come when the run is over.
+/// - **Atomic.** Marks, states, memories, episodes and facts of a [`Step`] commit together or not at all.
 /// - **Frozen.** A message's bytes never change after [`Self::freeze`].
+/// - **The fleet.** [`ClientUid::FLEET`] may have alerts and episodes as any client; nothing else tells of it.
 pub trait AlertStore {
     /// Random, made with the store: tells the Message-IDs of two installations apart.
     fn installation(&mut self) -> Result<String, StoreError>;
 
-    /// The oldest unevaluated reports and attempts by event time, at most `limit`; fewer where reports are large, none
-    /// only where there is none. Of one time, reports come before attempts, each in the order of being stored.
+    /// The oldest unevaluated reports and attempts, about `limit`; fewer where reports are large, none only where there is
+    /// none. Reports stand by their event time, and the attempts of a run of the collector, in order of time, where its
+    /// last one stands. Of one time, reports come before attempts, each in the order of being stored.
+    ///
+    /// A run's attempts are never parted, even where they go beyond `limit`; nor are they given before the run is over,
+    /// which is where its end is noted, or where a later run began.
     fn backlog(&mut self, limit: usize) -> Result<Vec<Unevaluated>, StoreError>;
 
-    /// The states of all alerts of `clients` that are not [`AlertState::Inactive`].
+    /// The states of all alerts of `clients` that are not idle.
     fn alerts(&mut self, clients: &[ClientUid]) -> Result<Vec<(AlertKey, AlertState)>, StoreError>;
+
+    /// What is remembered of `clients`; one of which nothing is remembered is left out.
+    fn memories(&mut self, clients: &[ClientUid]) -> Result<Vec<(ClientUid, ClientMemory)>, StoreError>;
+
+    /// Silences that are not over at `at`, by their numbers.
+    fn silences(&mut self, at: Timestamp) -> Result<Vec<Silence>, StoreError>;
+
+    /// Keeps a silence, whatever number it says, and gives its own.
+    fn add_silence(&mut self, silence: &Silence) -> Result<i64, StoreError>;
+
+    /// Ends a silence at `at`, or at its begin if that is later. Gives whether it was there and not over.
+    fn end_silence(&mut self, id: i64, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// The acknowledgements of these episodes; of several of one episode the newest.
+    fn acknowledgements(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Acknowledgement>, StoreError>;
+
+    /// Keeps an acknowledgement; one of the same episode and begin is replaced. Of no episode it is an error.
+    fn acknowledge(&mut self, acknowledgement: &Acknowledgement) -> Result<(), StoreError>;
 
     /// All alerts that are firing, of every client.
     fn firing(&mut self) -> Result<Vec<(AlertKey, AlertState)>, StoreError>;
@@ -43,8 +67,12 @@ pub trait AlertStore {
     /// The facts of these episodes that were told, or are in a message that is not dissolved.
     fn told(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Fact>, StoreError>;
 
-    /// Those of [`Self::told`] whose message was refused for good ([`Delivery::Permanent`]).
-    fn refused(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Fact>, StoreError>;
+    /// The facts of [`Self::told`], with what became of them.
+    fn tellings(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Telling>, StoreError>;
+
+    /// The receivers of messages that were composed at `since` or later and not refused for good, with when; oldest
+    /// first. Who gets many of them is there as often.
+    fn messages_since(&mut self, since: Timestamp) -> Result<Vec<(String, Timestamp)>, StoreError>;
 
     /// Counts untold facts as told without any message: nobody wants to hear of them. Of told ones it changes nothing;
     /// one that waits in a message is an error.
@@ -114,6 +142,8 @@ pub enum Entry {
     Attempt {
         /// How it ended.
         outcome: Outcome,
+        /// When the collector's run began that it belongs to.
+        run: Timestamp,
     },
 }
 
@@ -122,8 +152,10 @@ pub enum Entry {
 pub struct Step {
     /// What was evaluated.
     pub marks: Vec<Mark>,
-    /// The alerts that changed.
+    /// The alerts that changed; one that is idle is forgotten.
     pub states: Vec<(AlertKey, AlertState)>,
+    /// The clients of which something else is to be remembered.
+    pub memories: Vec<(ClientUid, ClientMemory)>,
     /// The episodes that began, changed or ended.
     pub episodes: Vec<Episode>,
     /// The news.
@@ -145,6 +177,17 @@ pub struct Message {
     pub bytes: Vec<u8>,
     /// The facts that it tells.
     pub facts: Vec<FactId>,
+}
+
+/// A fact that is told, or on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telling {
+    /// The fact.
+    pub fact: Fact,
+    /// When the message was composed that tells it, by the clock of the run; `None`: it was dropped.
+    pub composed: Option<Timestamp>,
+    /// Whether that message was refused for good ([`Delivery::Permanent`]).
+    pub refused: bool,
 }
 
 /// What became of a message.

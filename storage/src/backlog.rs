@@ -5,25 +5,73 @@ use crate::Mark;
 /// The most bytes of reports that one call gives: a batch of large reports is cut short.
 pub(crate) const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// Merges reports and attempts, each in order of time and then of number, into the first `limit` of both: of one time
-/// reports come first, since an attempt ends after what it brought.
-pub(crate) fn merge(reports: Vec<(i64, i64)>, attempts: Vec<(i64, i64)>, limit: usize) -> Vec<(i64, Mark)> {
-    let reports = reports.into_iter().map(|(time, id)| (time, Mark::Report(id)));
-    let attempts = attempts.into_iter().map(|(time, id)| (time, Mark::Attempt(id)));
-    let mut merged: Vec<(i64, Mark)> = reports.chain(attempts).collect();
-    // `Mark`'s order has reports before attempts.
-    merged.sort_unstable();
-    merged.truncate(limit);
-    merged
+/// An attempt as the queue has it: the begin of the collector's run, its own time, its number.
+pub(crate) type Queued = (i64, i64, i64);
+
+/// What is never split: one report, or all attempts of one run of the collector. Each with its time.
+pub(crate) type Piece = Vec<(i64, Mark)>;
+
+/// Merges reports, in order of time and then of number, with the attempts of runs that are over, in order of runs, into
+/// pieces that come to `limit` entries or a little more: the last run is whole. A run stands where its last attempt
+/// does; of one time reports come first, since an attempt ends after what it brought.
+pub(crate) fn merge<E>(
+    reports: Vec<(i64, i64)>,
+    attempts: impl Iterator<Item = Result<Queued, E>>,
+    limit: usize,
+) -> Result<Vec<Piece>, E> {
+    let mut reports = reports.into_iter().map(|(time, id)| (time, Mark::Report(id))).peekable();
+    let mut runs = Runs { attempts, next: None };
+    let mut run = None;
+    let (mut pieces, mut entries) = (Vec::new(), 0);
+    while entries < limit {
+        if run.is_none() {
+            run = runs.next()?;
+        }
+        let ends = run.as_ref().and_then(|run: &Piece| run.iter().map(|(time, _)| *time).max());
+        let report = reports.next_if(|(time, _)| ends.is_none_or(|ends| *time <= ends));
+        let Some(piece) = report.map(|report| vec![report]).or_else(|| run.take()) else { break };
+        entries += piece.len();
+        pieces.push(piece);
+    }
+    Ok(pieces)
+}
+
+/// Attempts by the runs that they belong to.
+struct Runs<I> {
+    attempts: I,
+    /// The first of the run after.
+    next: Option<Queued>,
+}
+
+impl<E, I: Iterator<Item = Result<Queued, E>>> Runs<I> {
+    fn next(&mut self) -> Result<Option<Piece>, E> {
+        let Some(first) = self.next.take().map(Ok).or_else(|| self.attempts.next()) else { return Ok(None) };
+        let (run, at, id) = first?;
+        let mut piece = vec![(at, Mark::Attempt(id))];
+        for attempt in self.attempts.by_ref() {
+            let attempt = attempt?;
+            if attempt.0 != run {
+                self.next = Some(attempt);
+                break;
+            }
+            piece.push((attempt.1, Mark::Attempt(attempt.2)));
+        }
+        Ok(Some(piece))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn merged(reports: &[(i64, i64)], attempts: &[Queued], limit: usize) -> Vec<Piece> {
+        let attempts = attempts.iter().map(|attempt| Ok::<_, ()>(*attempt));
+        merge(reports.to_vec(), attempts, limit).unwrap()
+    }
+
     #[test]
     fn by_time_then_reports_then_number() {
-        let merged = merge(vec![(1, 5), (2, 6), (2, 7)], vec![(0, 9), (2, 1), (3, 2)], 5);
+        let pieces = merged(&[(1, 5), (2, 6), (2, 7)], &[(0, 0, 9), (2, 2, 1), (3, 3, 2)], 5);
         let expected = [
             (0, Mark::Attempt(9)),
             (1, Mark::Report(5)),
@@ -31,6 +79,17 @@ mod tests {
             (2, Mark::Report(7)),
             (2, Mark::Attempt(1)),
         ];
-        assert_eq!(merged, expected);
+        assert_eq!(pieces.concat(), expected);
+    }
+
+    #[test]
+    fn a_run_is_whole_and_stands_at_its_end() {
+        let attempts = [(10, 11, 1), (10, 12, 2), (10, 19, 3), (20, 21, 4)];
+        let pieces = merged(&[(15, 1), (20, 2)], &attempts, 2);
+        let run = vec![(11, Mark::Attempt(1)), (12, Mark::Attempt(2)), (19, Mark::Attempt(3))];
+        assert_eq!(pieces, [vec![(15, Mark::Report(1))], run]);
+        assert_eq!(merged(&[], &attempts, 1).len(), 1);
+        assert_eq!(merged(&[], &attempts, 4).len(), 2);
+        assert_eq!(merged(&[(9, 1)], &attempts, 0), Vec::<Piece>::new());
     }
 }

@@ -20,8 +20,27 @@ pub trait History {
         to: Timestamp,
     ) -> Result<Vec<(Timestamp, f64)>, StoreError>;
 
+    /// What a client reported over `from..=to` in event time, oldest first.
+    fn reports(
+        &mut self,
+        client: ClientUid,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Timestamp, Vec<Sample>)>, StoreError>;
+
     /// The episodes that are open, oldest first.
     fn open_episodes(&mut self) -> Result<Vec<Episode>, StoreError>;
+
+    /// The episodes that lasted at some time of `from..=to`, oldest first; of more than `limit` the newest.
+    fn episodes_between(
+        &mut self,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Episode>, StoreError>;
+
+    /// The episodes whose id begins with `prefix`, in order of their ids, at most `limit`.
+    fn episodes_named(&mut self, prefix: &str, limit: usize) -> Result<Vec<Episode>, StoreError>;
 
     /// Messages that wait, are in doubt, or were given up, with what became of them; oldest first. One of which nothing
     /// is noted yet is in doubt with an empty detail.

@@ -14,12 +14,13 @@ mod error;
 mod history;
 mod lock;
 mod memory;
+mod old_state;
 mod payload;
 mod place;
 mod reports;
 mod sqlite;
 
-pub use alerts::{AlertStore, Backoff, Delivery, Entry, Mark, Message, Step, Unevaluated};
+pub use alerts::{AlertStore, Backoff, Delivery, Entry, Mark, Message, Step, Telling, Unevaluated};
 pub use error::StoreError;
 pub use history::{Counts, History, Latest};
 pub use lock::RunLock;

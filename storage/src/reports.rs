@@ -42,15 +42,16 @@ pub trait ReportStore {
     /// The row of `name`, where there is one; makes none.
     fn find(&mut self, name: &ClientName) -> Result<Option<ClientRow>, StoreError>;
 
-    /// Gives a client another name. Its history, keys, spools, alerts and episodes stay its own and say the new name from
-    /// then on. A name that another client has is an error.
+    /// Gives a client another name. Its history, keys, spools, alerts, episodes and silences stay its own and say the new
+    /// name from then on. A name that another client has is an error.
     fn rename(&mut self, client: ClientUid, name: &ClientName) -> Result<(), StoreError>;
 
     /// Forgets the key pairs of a client whose id is lower than `below`. The newest is never forgotten.
     fn forget_keys(&mut self, client: ClientUid, below: u32) -> Result<(), StoreError>;
 
     /// Removes a client and everything that is kept of it: keys, records, attempts, alerts, episodes and their facts.
-    /// Messages stay, frozen as they are: others are told by them too. One that is not there is an error.
+    /// Silences of
+    /// its name go too. Messages stay, frozen as they are: others are told by them too. One that is not there is an error.
     fn purge(&mut self, client: ClientUid) -> Result<(), StoreError>;
 
     /// The latest runs of a program, newest first, at most `limit`.
@@ -99,6 +100,8 @@ pub struct SealedKey {
 pub struct Attempt {
     /// The client.
     pub client: ClientUid,
+    /// When the run of the collector began that it belongs to: [`Run::begin`].
+    pub run: Timestamp,
     /// When it ended, by the collector's clock.
     pub at: Timestamp,
     /// How it ended.

@@ -12,7 +12,7 @@ use model::{
     Body, ClientName, ClientUid, Clock, Evidence, Exit, Host, Labels, Outcome, Process, Record, Report,
     Sample, SpoolId, Timestamp,
 };
-use storage::{AlertStore, Attempt, Content, History, MemoryStore, Received, ReportStore};
+use storage::{AlertStore, Attempt, Content, History, MemoryStore, Program, Received, ReportStore, Run};
 
 /// 2026-07-28 02:00:00 UTC.
 pub(crate) const T0: Timestamp = Timestamp(1_785_204_000_000);
@@ -108,8 +108,11 @@ impl<S: ReportStore + AlertStore + History> Fleet<S> {
 
     fn attempted(&mut self, client: &str, at: Timestamp, outcome: Outcome, records: Vec<Received>) {
         let client = self.uid(client);
-        let attempt = Attempt { client, at, outcome, seconds: 1.0, uploaded: false, records };
+        let attempt = Attempt { client, at, run: at, outcome, seconds: 1.0, uploaded: false, records };
         self.store.store(&[attempt]).unwrap();
+        let (program, end) = (Program::Collector, Some(at));
+        let run = Run { program, begin: at, end, done: 1, failed: 0, whole: true };
+        ReportStore::note_run(&mut self.store, &run).unwrap();
     }
 
     pub(crate) fn run(

@@ -1,7 +1,10 @@
 //! The backlog, and what a step of the fold commits.
 
 use model::alert::EndReason;
-use model::{AlertState, ClientUid, EpisodeEnd, EpisodeId, Labels, Outcome, Phase, Sample, Severity};
+use model::{
+    AlertPhase, AlertState, ClientMemory, ClientUid, EpisodeEnd, EpisodeId, Firing, Labels, Outcome, Phase,
+    Reason, Sample, Severity,
+};
 
 use super::{
     Outcomes, Store, at, attempt, enrol, episode, evidence, fact, failed, key, received, record, refused,
@@ -10,19 +13,27 @@ use super::{
 use crate::{Content, Counts, Entry, Mark, Received, Step, Unevaluated};
 
 fn firing(seconds: i64, id: &str) -> AlertState {
-    AlertState::Firing {
+    let firing = Firing {
         since: at(seconds),
         severity: Severity::Critical,
-        worst: Severity::Critical,
+        told: Some(Severity::Warning),
         episode: EpisodeId(id.to_owned()),
-    }
+        fine_since: Some(at(seconds + 1)),
+        flapping: true,
+        news: 2,
+    };
+    in_phase(AlertPhase::Firing(firing))
+}
+
+fn in_phase(phase: AlertPhase) -> AlertState {
+    AlertState { phase, condition: u64::MAX, breaches: 0b101, changes: 0b11, values: vec![(at(3), 0.1)] }
 }
 
 /// What an entry is, as a text: `web report 3` is the one whose load was 3.
 fn shown(entry: &Unevaluated) -> String {
     match &entry.entry {
         Entry::Report { samples, .. } => format!("{} report {}", entry.client_name, samples[0].value),
-        Entry::Attempt { outcome } => format!("{} {}", entry.client_name, outcome.name()),
+        Entry::Attempt { outcome, .. } => format!("{} {}", entry.client_name, outcome.name()),
     }
 }
 
@@ -99,7 +110,8 @@ pub fn the_backlog_goes_on_after_a_commit(store: &mut dyn Store) -> Outcomes {
 pub fn of_one_time_reports_come_first(store: &mut dyn Store) -> Outcomes {
     let web = enrol(store, "web")?;
     store.store(&[failed(web, 10, refused())])?;
-    store.store(&[attempt(web, 10, vec![received(1, 1, 10), received(1, 2, 10)])])?;
+    let collected = attempt(web, 10, vec![received(1, 1, 10), received(1, 2, 10)]);
+    store.store(&[crate::Attempt { run: at(11), ..collected }])?;
     let expected = ["web report 1", "web report 2", "web refused", "web collected"];
     assert_eq!(texts(&store.backlog(9)?), expected);
     for (limit, taken) in [(1, 0..1), (2, 1..3), (2, 3..4)] {
@@ -169,7 +181,7 @@ pub fn every_outcome_survives(store: &mut dyn Store) -> Outcomes {
     let batch: Vec<_> = (1..).zip(&outcomes).map(|(at, outcome)| failed(web, at, outcome.clone())).collect();
     store.store(&batch)?;
     let kept = store.backlog(100)?.into_iter().map(|entry| match entry.entry {
-        Entry::Attempt { outcome } => outcome,
+        Entry::Attempt { outcome, .. } => outcome,
         Entry::Report { .. } => unreachable!("there is no report"),
     });
     assert_eq!(kept.collect::<Vec<_>>(), outcomes);
@@ -221,15 +233,16 @@ pub fn a_mark_is_spent_once(store: &mut dyn Store) -> Outcomes {
     Ok(())
 }
 
-/// States by client; those that are inactive leave no trace.
-pub fn states_are_kept_and_inactive_ones_are_not(store: &mut dyn Store) -> Outcomes {
+/// States by client; those that are idle leave no trace.
+pub fn states_are_kept_and_idle_ones_are_not(store: &mut dyn Store) -> Outcomes {
     let (web, db) = (enrol(store, "web")?, enrol(store, "db")?);
-    let pending = AlertState::Pending { since: at(3), breaches: 2 };
+    let pending = in_phase(AlertPhase::Pending { since: at(3) });
     let states = vec![
         (key(web, "/var"), pending),
         (key(web, "/"), firing(9, "e1")),
         (key(db, "/"), firing(8, "e2")),
-        (key(db, "/a=b;c"), AlertState::Resolved { at: at(4) }),
+        (key(db, "/a=b;c"), in_phase(AlertPhase::Resolved { at: at(4) })),
+        (key(db, "/quiet"), in_phase(AlertPhase::Inactive)),
     ];
     store.commit(&Step { states: states.clone(), ..Step::default() })?;
     let sorted = |mut states: Vec<_>| {
@@ -240,7 +253,7 @@ pub fn states_are_kept_and_inactive_ones_are_not(store: &mut dyn Store) -> Outco
     assert_eq!(sorted(store.alerts(&[web])?), sorted(states[..2].to_vec()));
     assert_eq!(store.alerts(&[])?, []);
     assert_eq!(sorted(store.firing()?), sorted(states[1..3].to_vec()));
-    let inactive = vec![(key(web, "/"), AlertState::Inactive), (key(web, "/never"), AlertState::Inactive)];
+    let inactive = vec![(key(web, "/"), AlertState::default()), (key(web, "/never"), AlertState::default())];
     store.commit(&Step { states: inactive, ..Step::default() })?;
     assert_eq!(store.alerts(&[web])?, states[..1]);
     assert_eq!(store.firing()?, states[2..3]);
@@ -254,10 +267,17 @@ pub fn an_episode_is_written_over(store: &mut dyn Store) -> Outcomes {
     store.commit(&Step { episodes: vec![begun.clone(), other.clone()], ..Step::default() })?;
     let none = EpisodeId("none".to_owned());
     assert_eq!(store.episodes(&[begun.id.clone(), none, begun.id.clone()])?, [begun.clone()]);
-    for why in [EndReason::Recovered, EndReason::RuleRemoved, EndReason::ClientRemoved] {
+    for why in [
+        EndReason::Recovered,
+        EndReason::RuleEdited,
+        EndReason::Vanished,
+        EndReason::RuleRemoved,
+        EndReason::ClientRemoved,
+    ] {
         let mut ended = begun.clone();
         ended.end = Some(EpisodeEnd { at: at(99), why });
         (ended.severity, ended.peak, ended.last_value) = (Severity::Critical, 99.5, 12.0);
+        "the window \"night\"".clone_into(&mut ended.held);
         store.commit(&Step { episodes: vec![ended.clone()], ..Step::default() })?;
         assert_eq!(store.episodes(std::slice::from_ref(&begun.id))?, [ended]);
     }
@@ -269,18 +289,70 @@ pub fn an_episode_is_written_over(store: &mut dyn Store) -> Outcomes {
 pub fn a_known_fact_changes_nothing(store: &mut dyn Store) -> Outcomes {
     let web = enrol(store, "web")?;
     let begun = episode(web, "/", 9);
-    let facts = vec![
-        fact(&begun, "a@example.org", 0),
-        fact(&begun, "b@example.org", 0),
-        fact(&begun, "a@example.org", 1),
+    let reasons = [
+        Reason::First,
+        Reason::Worse,
+        Reason::Flapping,
+        Reason::Steady,
+        Reason::Reminder,
+        Reason::Escalated,
+        Reason::Resolved,
     ];
+    let of_a = (0..).zip(reasons).map(|(ordinal, reason)| model::Fact {
+        reason,
+        after: at(i64::from(ordinal)),
+        ..fact(&begun, "a@example.org", ordinal)
+    });
+    let facts: Vec<_> = of_a.chain([fact(&begun, "b@example.org", 0)]).collect();
     store.commit(&Step { episodes: vec![begun.clone()], facts: facts.clone(), ..Step::default() })?;
     let mut changed = facts[0].clone();
     changed.severity = Severity::Critical;
-    store.commit(&Step { facts: vec![changed, facts[1].clone()], ..Step::default() })?;
+    store.commit(&Step { facts: vec![changed, facts[7].clone()], ..Step::default() })?;
     let untold = store.untold()?;
     assert_eq!(untold.iter().map(|(_, fact)| fact.clone()).collect::<Vec<_>>(), facts);
     assert!(untold.is_sorted_by(|a, b| a.0 < b.0), "by their ids");
     assert_eq!(store.told(&[begun.id])?, []);
+    Ok(())
+}
+
+/// Alerts, episodes and facts of the fleet are kept as any others; no list of clients names it, and nothing is stored of it.
+pub fn the_fleet_has_episodes_and_is_no_client(store: &mut dyn Store) -> Outcomes {
+    let fleet = ClientUid::FLEET;
+    let begun = model::Episode { client_name: String::new(), ..episode(fleet, "/", 9) };
+    let step = Step {
+        states: vec![(key(fleet, "/"), firing(9, "e"))],
+        memories: vec![(fleet, ClientMemory { reported: Some(at(1)), ..ClientMemory::default() })],
+        facts: vec![fact(&begun, "a@example.org", 0)],
+        episodes: vec![begun.clone()],
+        ..Step::default()
+    };
+    store.commit(&step)?;
+    assert_eq!((store.firing()?, store.alerts(&[fleet])?), (step.states.clone(), step.states));
+    assert_eq!((store.open_episodes()?, store.memories(&[fleet])?), (vec![begun], step.memories));
+    assert_eq!((store.latest()?, store.counts()?), (vec![], Counts { untold: 1, ..Counts::default() }));
+    assert!(store.store(&[attempt(fleet, 10, vec![])]).is_err(), "nobody collects from it");
+    assert!(store.purge(fleet).is_err() && store.rename(fleet, &super::named("x")).is_err());
+    let web = enrol(store, "web")?;
+    store.purge(web)?;
+    assert_eq!((store.open_episodes()?.len(), store.latest()?), (1, vec![]));
+    Ok(())
+}
+
+/// Each field; of one of whom nothing is remembered there is nothing.
+pub fn what_is_remembered_of_a_client_is_replaced(store: &mut dyn Store) -> Outcomes {
+    let (web, db) = (enrol(store, "web")?, enrol(store, "db")?);
+    let memory = ClientMemory { reported: Some(at(9)), booted: Some(at(-5)), reached: Some(false) };
+    for memories in [
+        vec![(web, ClientMemory::default())],
+        vec![(web, memory), (db, ClientMemory { reached: Some(true), ..memory })],
+        vec![(web, ClientMemory { booted: None, ..memory })],
+    ] {
+        store.commit(&Step { memories: memories.clone(), ..Step::default() })?;
+        assert_eq!(store.memories(&[web])?, memories[..1]);
+    }
+    assert_eq!(store.memories(&[db, web, db])?.len(), 2);
+    store.purge(web)?;
+    assert_eq!(store.memories(&[web])?, []);
+    assert!(store.commit(&Step { memories: vec![(web, memory)], ..Step::default() }).is_err());
     Ok(())
 }

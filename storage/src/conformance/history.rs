@@ -72,6 +72,12 @@ pub fn a_series_is_told_over_a_span(store: &mut dyn Store) -> Outcomes {
     assert_eq!(store.series(web, "never", &root, at(0), at(99))?, []);
     assert_eq!(store.series(db, "disk", &root, at(0), at(99))?, [(at(30), 5.0)]);
     assert_eq!(store.series(db, "disk", &root, at(40), at(20))?, []);
+    let reports = store.reports(web, at(20), at(30))?;
+    assert_eq!(
+        reports.iter().map(|(at, samples)| (*at, samples.len())).collect::<Vec<_>>(),
+        [(at(20), 3), (at(30), 3)]
+    );
+    assert!(reports[0].1.contains(&Sample { labels: root, ..sample("disk", 92.0) }));
     Ok(())
 }
 
@@ -83,6 +89,46 @@ pub fn open_episodes_come_oldest_first(store: &mut dyn Store) -> Outcomes {
     let ended = model::Episode { end, ..episode(web, "/srv", 5) };
     store.commit(&Step { episodes: vec![late.clone(), ended, early.clone()], ..Step::default() })?;
     assert_eq!(store.open_episodes()?, [early, late]);
+    Ok(())
+}
+
+/// Whatever lasted at some time of the span, the newest of too many; and whatever begins with those characters.
+pub fn episodes_are_found_by_time_and_by_name(store: &mut dyn Store) -> Outcomes {
+    let web = enrol(store, "web")?;
+    let lasting = |id: &str, begin, end: Option<i64>| {
+        let end = end.map(|end| EpisodeEnd { at: at(end), why: EndReason::Recovered });
+        model::Episode { id: model::EpisodeId(id.to_owned()), end, ..episode(web, id, begin) }
+    };
+    let all = [
+        lasting("ab1", 10, Some(20)),
+        lasting("ab2", 10, None),
+        lasting("a", 15, Some(30)),
+        lasting("b%", 40, None),
+    ];
+    store.commit(&Step { episodes: all.to_vec(), ..Step::default() })?;
+    for (from, to, limit, expected) in [
+        (0, 99, 9, &all[..]),
+        (0, 99, 2, &all[2..]),
+        (21, 30, 9, &all[1..3]),
+        (20, 39, 9, &all[..3]),
+        (31, 39, 9, &all[1..2]),
+        (0, 9, 9, &[]),
+        (0, 99, 0, &[]),
+    ] {
+        assert_eq!(store.episodes_between(at(from), at(to), limit)?, expected, "{from} {to} {limit}");
+    }
+    for (prefix, limit, expected) in [
+        ("a", 9, "a ab1 ab2"),
+        ("ab", 9, "ab1 ab2"),
+        ("ab", 1, "ab1"),
+        ("ab2", 9, "ab2"),
+        ("%", 9, ""),
+        ("", 1, "a"),
+    ] {
+        let found = store.episodes_named(prefix, limit)?;
+        let ids: Vec<&str> = found.iter().map(|episode| episode.id.0.as_str()).collect();
+        assert_eq!(ids.join(" "), expected, "{prefix}");
+    }
     Ok(())
 }
 

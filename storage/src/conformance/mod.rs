@@ -13,6 +13,8 @@ pub mod outbox;
 pub mod quarantine;
 pub mod reports;
 pub mod roll_back;
+pub mod runs;
+pub mod silences;
 
 use model::record::{Host, VERSION};
 use model::{
@@ -64,9 +66,17 @@ macro_rules! conformance {
             alerts::every_outcome_survives
             alerts::a_step_commits_whole_or_not_at_all
             alerts::a_mark_is_spent_once
-            alerts::states_are_kept_and_inactive_ones_are_not
+            alerts::states_are_kept_and_idle_ones_are_not
             alerts::an_episode_is_written_over
             alerts::a_known_fact_changes_nothing
+            alerts::the_fleet_has_episodes_and_is_no_client
+            alerts::what_is_remembered_of_a_client_is_replaced
+            runs::attempts_of_a_run_stand_together
+            runs::a_run_that_goes_on_is_not_given
+            runs::a_run_is_never_split
+            silences::a_silence_lasts_until_its_end
+            silences::silences_follow_their_client
+            silences::the_newest_acknowledgement_counts
             outbox::a_frozen_message_never_changes
             outbox::a_fact_is_in_one_message_at_most
             outbox::what_is_sent_is_told
@@ -75,11 +85,13 @@ macro_rules! conformance {
             outbox::what_is_refused_is_kept_and_shown
             outbox::messages_come_oldest_first
             outbox::facts_can_be_dropped
+            outbox::when_people_were_told_is_known
             outbox::a_receivers_back_off_is_replaced
             history::the_latest_of_every_client_is_shown
             history::a_gap_record_is_no_latest_report
             history::a_series_is_told_over_a_span
             history::open_episodes_come_oldest_first
+            history::episodes_are_found_by_time_and_by_name
             history::there_are_counts
         );
     };
@@ -164,9 +176,10 @@ pub fn diverged(mut received: Received, life: u8) -> Received {
     received
 }
 
-/// An attempt that collected those records.
+/// An attempt that collected those records, in a run of its own.
 pub fn attempt(client: ClientUid, seconds: i64, records: Vec<Received>) -> Attempt {
-    Attempt { client, at: at(seconds), outcome: Outcome::Collected, seconds: 0.25, uploaded: false, records }
+    let (run, at) = (at(seconds), at(seconds));
+    Attempt { client, run, at, outcome: Outcome::Collected, seconds: 0.25, uploaded: false, records }
 }
 
 /// An attempt that ended with `outcome`.
@@ -201,6 +214,7 @@ pub fn episode(client: ClientUid, mount: &str, seconds: i64) -> Episode {
         last_value: 93.0,
         last_at: at(seconds + 90),
         detail: "of a test".to_owned(),
+        held: String::new(),
         evidence: evidence(),
         end: None,
     }
@@ -216,5 +230,6 @@ pub fn fact(episode: &Episode, receiver: &str, ordinal: u32) -> Fact {
         reason,
         severity: Severity::Warning,
         at: episode.fired,
+        after: episode.fired,
     }
 }

@@ -3,7 +3,7 @@
 use model::{ClientUid, EpisodeId, Fact, FactId};
 
 use super::{Outcomes, Store, at, enrol, episode, fact};
-use crate::{Backoff, Delivery, Message, Step, StoreError};
+use crate::{Backoff, Delivery, Message, Step, StoreError, Telling};
 
 const RECEIVER: &str = "ops@example.org";
 
@@ -80,7 +80,7 @@ pub fn what_is_sent_is_told(store: &mut dyn Store) -> Outcomes {
         assert!(store.note_delivery(&sent.id, at(12), &other).is_err(), "{other:?}");
     }
     assert_eq!(store.told(std::slice::from_ref(&id))?.len(), 2);
-    assert_eq!(store.refused(&[id])?, []);
+    assert!(store.tellings(&[id])?.iter().all(|telling| !telling.refused));
     assert!(store.note_delivery("none@example.org", at(12), &Delivery::Sent).is_err());
     Ok(())
 }
@@ -127,8 +127,8 @@ pub fn what_is_refused_is_kept_and_shown(store: &mut dyn Store) -> Outcomes {
     store.note_delivery(&refused.id, at(11), &permanent)?;
     assert_eq!(store.outbox()?, [waiting.clone()]);
     assert_eq!(store.unsent()?, [(refused, permanent), (waiting, doubt(""))]);
-    assert_eq!(store.refused(std::slice::from_ref(&id))?, [facts[0].1.clone()]);
-    assert_eq!(store.told(&[id])?.len(), 2);
+    let refused: Vec<bool> = store.tellings(&[id])?.iter().map(|telling| telling.refused).collect();
+    assert_eq!(refused, [true, false]);
     Ok(())
 }
 
@@ -154,7 +154,8 @@ pub fn facts_can_be_dropped(store: &mut dyn Store) -> Outcomes {
     store.drop_facts(&[facts[1].0])?;
     assert_eq!((store.untold()?, store.counts()?.untold), (vec![], 0));
     assert_eq!(store.told(std::slice::from_ref(&id))?.len(), 2);
-    assert_eq!(store.refused(&[id])?, []);
+    let composed: Vec<_> = store.tellings(&[id])?.iter().map(|telling| telling.composed).collect();
+    assert_eq!(composed, [Some(at(10)), None]);
     Ok(())
 }
 
@@ -171,5 +172,32 @@ pub fn a_receivers_back_off_is_replaced(store: &mut dyn Store) -> Outcomes {
         store.set_backoff(&set)?;
     }
     assert_eq!(store.backoffs()?, [backoff("a@x", 7), backoff("b@x", 2)]);
+    Ok(())
+}
+
+/// By the fact, from the message that tells it; and by the receiver, without what was refused or dissolved.
+pub fn when_people_were_told_is_known(store: &mut dyn Store) -> Outcomes {
+    let (id, facts) = prepared(store)?;
+    assert_eq!(store.tellings(std::slice::from_ref(&id))?, []);
+    let (first, second) = (message("m1", 10, &[facts[0].0]), message("m2", 20, &[facts[1].0]));
+    store.freeze(&second)?;
+    store.freeze(&first)?;
+    let telling = |place: usize, composed, refused| Telling {
+        fact: facts[place].1.clone(),
+        composed: Some(at(composed)),
+        refused,
+    };
+    assert_eq!(store.tellings(&[id.clone(), id.clone()])?, [telling(0, 10, false), telling(1, 20, false)]);
+    let when = |seconds| (RECEIVER.to_owned(), at(seconds));
+    assert_eq!(store.messages_since(at(10))?, [when(10), when(20)]);
+    assert_eq!(store.messages_since(at(11))?, [when(20)]);
+    store.note_delivery(&first.id, at(30), &Delivery::Sent)?;
+    store.note_delivery(&second.id, at(30), &Delivery::Permanent { detail: "550".to_owned() })?;
+    assert_eq!(store.tellings(&[id])?, [telling(0, 10, false), telling(1, 20, true)]);
+    assert_eq!(store.messages_since(at(0))?, [when(10)]);
+    let third = message("m3", 40, &[]);
+    store.freeze(&third)?;
+    store.note_delivery(&third.id, at(41), &Delivery::Dissolved)?;
+    assert_eq!(store.messages_since(at(0))?, [when(10)]);
     Ok(())
 }

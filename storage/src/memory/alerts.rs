@@ -1,12 +1,17 @@
 //! The alerter's side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{AlertKey, AlertState, ClientUid, Episode, EpisodeId, Fact, FactId, Timestamp};
+use model::{
+    Acknowledgement, AlertKey, AlertState, ClientMemory, ClientUid, Episode, EpisodeId, Fact, FactId,
+    Silence, Timestamp,
+};
 
 use super::{Frozen, Kept, MemoryStore, number, place, refused};
-use crate::backlog::merge;
-use crate::{AlertStore, Backoff, Delivery, Entry, Mark, Message, Run, Step, StoreError, Unevaluated};
+use crate::backlog::{Queued, merge};
+use crate::{
+    AlertStore, Backoff, Delivery, Entry, Mark, Message, Program, Run, Step, StoreError, Telling, Unevaluated,
+};
 
 impl AlertStore for MemoryStore {
     fn installation(&mut self) -> Result<String, StoreError> {
@@ -15,19 +20,57 @@ impl AlertStore for MemoryStore {
 
     fn backlog(&mut self, limit: usize) -> Result<Vec<Unevaluated>, StoreError> {
         let reports = self.unevaluated_reports.iter().take(limit).copied().collect();
-        let attempts = self.unevaluated_attempts.iter().take(limit).copied().collect();
-        Ok(merge(reports, attempts, limit)
-            .into_iter()
-            .filter_map(|(_, mark)| self.unevaluated(mark))
-            .collect())
+        let running = self.latest_run(Program::Collector).filter(|run| run.end.is_none());
+        let running = running.map(|run| run.begin.millis());
+        let attempts = self.unevaluated_attempts.iter().filter(|(run, ..)| Some(*run) != running);
+        let pieces = merge(reports, attempts.map(|attempt| Ok::<_, StoreError>(*attempt)), limit)?;
+        Ok(pieces.concat().into_iter().filter_map(|(_, mark)| self.unevaluated(mark)).collect())
     }
 
     fn alerts(&mut self, clients: &[ClientUid]) -> Result<Vec<(AlertKey, AlertState)>, StoreError> {
         Ok(self.states(|key, _| clients.contains(&key.client)))
     }
 
+    fn memories(&mut self, clients: &[ClientUid]) -> Result<Vec<(ClientUid, ClientMemory)>, StoreError> {
+        let wanted = self.memories.iter().filter(|(uid, _)| clients.contains(uid));
+        Ok(wanted.map(|(uid, memory)| (*uid, *memory)).collect())
+    }
+
+    fn silences(&mut self, at: Timestamp) -> Result<Vec<Silence>, StoreError> {
+        Ok(self.silences.iter().filter(|silence| silence.until > at).cloned().collect())
+    }
+
+    fn add_silence(&mut self, silence: &Silence) -> Result<i64, StoreError> {
+        let id = self.silences.last().map_or(1, |last| last.id + 1);
+        self.silences.push(Silence { id, ..silence.clone() });
+        Ok(id)
+    }
+
+    fn end_silence(&mut self, id: i64, at: Timestamp) -> Result<bool, StoreError> {
+        let found = self.silences.iter_mut().find(|silence| silence.id == id && silence.until > at);
+        Ok(found.map(|silence| silence.until = at.max(silence.from)).is_some())
+    }
+
+    fn acknowledgements(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Acknowledgement>, StoreError> {
+        let mut newest = BTreeMap::new();
+        for acknowledgement in self.acknowledgements.values() {
+            newest.insert(&acknowledgement.episode, acknowledgement);
+        }
+        newest.retain(|id, _| episodes.contains(id));
+        Ok(newest.into_values().cloned().collect())
+    }
+
+    fn acknowledge(&mut self, acknowledgement: &Acknowledgement) -> Result<(), StoreError> {
+        let Acknowledgement { episode, from, .. } = acknowledgement;
+        if !self.episodes.contains_key(episode) {
+            return Err(refused(format!("there is no episode {episode}")));
+        }
+        self.acknowledgements.insert((episode.clone(), *from), acknowledgement.clone());
+        Ok(())
+    }
+
     fn firing(&mut self) -> Result<Vec<(AlertKey, AlertState)>, StoreError> {
-        Ok(self.states(|_, state| matches!(state, AlertState::Firing { .. })))
+        Ok(self.states(|_, state| state.firing().is_some()))
     }
 
     fn episodes(&mut self, ids: &[EpisodeId]) -> Result<Vec<Episode>, StoreError> {
@@ -38,19 +81,20 @@ impl AlertStore for MemoryStore {
     fn commit(&mut self, step: &Step) -> Result<(), StoreError> {
         self.check(step)?;
         for mark in &step.marks {
-            let (time, id) = self.key_of(*mark).ok_or_else(|| refused("a mark is gone"))?;
-            match mark {
-                Mark::Report(_) => self.unevaluated_reports.remove(&(time, id)),
-                Mark::Attempt(_) => self.unevaluated_attempts.remove(&(time, id)),
+            match self.standing(*mark) {
+                Some(Standing::Report(key)) => self.unevaluated_reports.remove(&key),
+                Some(Standing::Attempt(key)) => self.unevaluated_attempts.remove(&key),
+                None => return Err(refused("a mark is gone")),
             };
         }
         for (key, state) in &step.states {
-            if *state == AlertState::Inactive {
+            if state.is_idle() {
                 self.alerts.remove(key);
             } else {
                 self.alerts.insert(key.clone(), state.clone());
             }
         }
+        self.memories.extend(step.memories.iter().copied());
         for episode in &step.episodes {
             self.episodes.insert(episode.id.clone(), episode.clone());
         }
@@ -73,14 +117,23 @@ impl AlertStore for MemoryStore {
         Ok(told.map(|kept| &kept.fact).filter(|fact| episodes.contains(&fact.episode)).cloned().collect())
     }
 
-    fn refused(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Fact>, StoreError> {
-        let is_refused = |kept: &&Kept| {
+    fn tellings(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Telling>, StoreError> {
+        let told = self.facts.iter().filter(|kept| kept.told || kept.message.is_some());
+        let telling = |kept: &Kept| {
             let of = |frozen: &&Frozen| kept.message.as_ref() == Some(&frozen.message.id);
             let frozen = self.messages.iter().find(of);
-            frozen.is_some_and(|frozen| matches!(frozen.delivery, Some(Delivery::Permanent { .. })))
+            Telling {
+                fact: kept.fact.clone(),
+                composed: frozen.map(|frozen| frozen.message.created),
+                refused: frozen.is_some_and(Frozen::is_refused),
+            }
         };
-        let refused = self.facts.iter().filter(is_refused).map(|kept| &kept.fact);
-        Ok(refused.filter(|fact| episodes.contains(&fact.episode)).cloned().collect())
+        Ok(told.filter(|kept| episodes.contains(&kept.fact.episode)).map(telling).collect())
+    }
+
+    fn messages_since(&mut self, since: Timestamp) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        let wanted = self.oldest_first(|kept| kept.message.created >= since && !kept.is_refused());
+        Ok(wanted.into_iter().map(|kept| (kept.message.receiver.clone(), kept.message.created)).collect())
     }
 
     fn drop_facts(&mut self, facts: &[FactId]) -> Result<(), StoreError> {
@@ -168,14 +221,26 @@ impl AlertStore for MemoryStore {
     }
 }
 
+/// Where a mark stands in its queue.
+enum Standing {
+    Report((i64, i64)),
+    Attempt(Queued),
+}
+
 impl MemoryStore {
-    /// The time and number under which a mark stands, whether it is still there or not.
-    fn key_of(&self, mark: Mark) -> Option<(i64, i64)> {
-        let (time, id) = match mark {
-            Mark::Report(id) => (self.reports.get(place(id)?)?.event_time, id),
-            Mark::Attempt(id) => (self.attempts.get(place(id)?)?.at, id),
-        };
-        Some((time.millis(), id))
+    /// Where a mark stands, if it was not evaluated.
+    fn standing(&self, mark: Mark) -> Option<Standing> {
+        match mark {
+            Mark::Report(id) => {
+                let key = (self.reports.get(place(id)?)?.event_time.millis(), id);
+                self.unevaluated_reports.contains(&key).then_some(Standing::Report(key))
+            }
+            Mark::Attempt(id) => {
+                let attempt = self.attempts.get(place(id)?)?;
+                let key = (attempt.run.millis(), attempt.at.millis(), id);
+                self.unevaluated_attempts.contains(&key).then_some(Standing::Attempt(key))
+            }
+        }
     }
 
     fn unevaluated(&self, mark: Mark) -> Option<Unevaluated> {
@@ -188,7 +253,8 @@ impl MemoryStore {
             }
             Mark::Attempt(id) => {
                 let attempt = self.attempts.get(place(id)?)?;
-                (attempt.client, attempt.at, Entry::Attempt { outcome: attempt.outcome.clone() })
+                let entry = Entry::Attempt { outcome: attempt.outcome.clone(), run: attempt.run };
+                (attempt.client, attempt.at, entry)
             }
         };
         let client = &self.clients[client];
@@ -199,17 +265,14 @@ impl MemoryStore {
     fn check(&self, step: &Step) -> Result<(), StoreError> {
         let mut seen = BTreeSet::new();
         for mark in &step.marks {
-            let stands = self.key_of(*mark).is_some_and(|key| match mark {
-                Mark::Report(_) => self.unevaluated_reports.contains(&key),
-                Mark::Attempt(_) => self.unevaluated_attempts.contains(&key),
-            });
-            if !stands || !seen.insert(mark) {
+            if self.standing(*mark).is_none() || !seen.insert(mark) {
                 return Err(refused(format!("{mark:?} was evaluated already, or never stored")));
             }
         }
-        for client in
-            step.states.iter().map(|(key, _)| key.client).chain(step.episodes.iter().map(|e| e.key.client))
-        {
+        let alerts = step.states.iter().map(|(key, _)| key.client);
+        let episodes = step.episodes.iter().map(|episode| episode.key.client);
+        let clients = alerts.chain(episodes).chain(step.memories.iter().map(|(uid, _)| *uid));
+        for client in clients.filter(|client| *client != ClientUid::FLEET) {
             self.client(client)?;
         }
         for fact in &step.facts {

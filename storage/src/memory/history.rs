@@ -1,6 +1,6 @@
 //! What people and programs ask.
 
-use model::{ClientUid, Episode, Labels, Timestamp};
+use model::{ClientUid, Episode, Labels, Sample, Timestamp};
 
 use super::{MemoryStore, Report};
 use crate::{Counts, Delivery, History, Latest, Message, Program, Run, StoreError};
@@ -23,6 +23,19 @@ impl History for MemoryStore {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<(Timestamp, f64)>, StoreError> {
+        let values = |(at, samples): (Timestamp, Vec<Sample>)| {
+            let of_series = samples.into_iter().filter(|s| s.metric == metric && s.labels == *labels);
+            of_series.map(|sample| (at, sample.value)).collect::<Vec<_>>()
+        };
+        Ok(self.reports(client, from, to)?.into_iter().flat_map(values).collect())
+    }
+
+    fn reports(
+        &mut self,
+        client: ClientUid,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Timestamp, Vec<Sample>)>, StoreError> {
         let within = |report: &&Report| {
             self.clients[report.client].uid == client
                 && !self.clients[report.client].purged
@@ -30,17 +43,30 @@ impl History for MemoryStore {
         };
         let mut reports: Vec<&Report> = self.reports.iter().filter(within).collect();
         reports.sort_by_key(|report| report.event_time);
-        let values = |report: &&Report| {
-            let of_series = report.samples.iter().filter(|s| s.metric == metric && s.labels == *labels);
-            of_series.map(|sample| (report.event_time, sample.value)).collect::<Vec<_>>()
-        };
-        Ok(reports.iter().flat_map(values).collect())
+        Ok(reports.into_iter().map(|report| (report.event_time, report.samples.clone())).collect())
     }
 
     fn open_episodes(&mut self) -> Result<Vec<Episode>, StoreError> {
         let mut open: Vec<Episode> = self.episodes.values().filter(|e| e.end.is_none()).cloned().collect();
         open.sort_by_key(|episode| episode.begin);
         Ok(open)
+    }
+
+    fn episodes_between(
+        &mut self,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Episode>, StoreError> {
+        let lasted = |e: &&Episode| e.begin <= to && e.end.is_none_or(|end| end.at >= from);
+        let mut found: Vec<Episode> = self.episodes.values().filter(lasted).cloned().collect();
+        found.sort_by_key(|episode| episode.begin);
+        Ok(found.split_off(found.len().saturating_sub(limit)))
+    }
+
+    fn episodes_named(&mut self, prefix: &str, limit: usize) -> Result<Vec<Episode>, StoreError> {
+        let named = self.episodes.values().filter(|episode| episode.id.0.starts_with(prefix));
+        Ok(named.take(limit).cloned().collect())
     }
 
     fn unsent(&mut self) -> Result<Vec<(Message, Delivery)>, StoreError> {

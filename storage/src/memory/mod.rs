@@ -10,10 +10,11 @@ use std::hash::BuildHasher as _;
 
 use model::record::Host;
 use model::{
-    AlertKey, AlertState, ClientName, ClientUid, Episode, EpisodeId, Evidence, Fact, Outcome, Sample,
-    SpoolId, Timestamp,
+    Acknowledgement, AlertKey, AlertState, ClientMemory, ClientName, ClientUid, Episode, EpisodeId, Evidence,
+    Fact, Outcome, Sample, Silence, SpoolId, Timestamp,
 };
 
+use crate::backlog::Queued;
 use crate::{Backoff, Delivery, Message, Program, Run, SealedKey, StoreError};
 
 /// A store that ends with its process.
@@ -23,11 +24,15 @@ pub struct MemoryStore {
     clients: Vec<Client>,
     reports: Vec<Report>,
     attempts: Vec<Attempted>,
-    /// Marks: event time and place in `reports`, and the same of `attempts`.
+    /// Marks: event time and number of what is in `reports`, and the same of `attempts` after the begin of their run.
     unevaluated_reports: BTreeSet<(i64, i64)>,
-    unevaluated_attempts: BTreeSet<(i64, i64)>,
+    unevaluated_attempts: BTreeSet<Queued>,
     quarantined: u64,
     alerts: BTreeMap<AlertKey, AlertState>,
+    memories: BTreeMap<ClientUid, ClientMemory>,
+    silences: Vec<Silence>,
+    /// By episode and begin.
+    acknowledgements: BTreeMap<(EpisodeId, Timestamp), Acknowledgement>,
     episodes: BTreeMap<EpisodeId, Episode>,
     facts: Vec<Kept>,
     messages: Vec<Frozen>,
@@ -69,6 +74,7 @@ struct Report {
 #[derive(Debug)]
 struct Attempted {
     client: usize,
+    run: Timestamp,
     at: Timestamp,
     outcome: Outcome,
 }
@@ -87,6 +93,12 @@ struct Frozen {
     delivery: Option<Delivery>,
 }
 
+impl Frozen {
+    fn is_refused(&self) -> bool {
+        matches!(self.delivery, Some(Delivery::Permanent { .. }))
+    }
+}
+
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
@@ -100,6 +112,9 @@ impl MemoryStore {
             unevaluated_attempts: BTreeSet::new(),
             quarantined: 0,
             alerts: BTreeMap::new(),
+            memories: BTreeMap::new(),
+            silences: Vec::new(),
+            acknowledgements: BTreeMap::new(),
             episodes: BTreeMap::new(),
             facts: Vec::new(),
             messages: Vec::new(),

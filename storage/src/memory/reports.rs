@@ -58,7 +58,10 @@ impl ReportStore for MemoryStore {
         if self.named(name).is_some_and(|holder| holder != index) {
             return Err(refused(format!("another client is called {name}")));
         }
-        self.clients[index].name = name.clone();
+        let before = std::mem::replace(&mut self.clients[index].name, name.clone());
+        for silence in self.silences.iter_mut().filter(|silence| silence.target == before.as_str()) {
+            name.as_str().clone_into(&mut silence.target);
+        }
         for episode in self.episodes.values_mut().filter(|episode| episode.key.client == client) {
             name.as_str().clone_into(&mut episode.client_name);
         }
@@ -81,11 +84,15 @@ impl ReportStore for MemoryStore {
         self.unevaluated_reports
             .retain(|(_, mark)| of_another(place(*mark).and_then(|at| Some(reports.get(at)?.client))));
         self.unevaluated_attempts
-            .retain(|(_, mark)| of_another(place(*mark).and_then(|at| Some(attempts.get(at)?.client))));
+            .retain(|(_, _, mark)| of_another(place(*mark).and_then(|at| Some(attempts.get(at)?.client))));
         self.alerts.retain(|key, _| key.client != client);
+        self.memories.remove(&client);
+        let name = self.clients[index].name.as_str();
+        self.silences.retain(|silence| silence.target != name);
         let gone: Vec<_> =
             self.episodes.values().filter(|e| e.key.client == client).map(|e| e.id.clone()).collect();
         self.episodes.retain(|id, _| !gone.contains(id));
+        self.acknowledgements.retain(|(id, _), _| !gone.contains(id));
         for kept in self.facts.iter_mut().filter(|kept| gone.contains(&kept.fact.episode)) {
             // Its number stays taken; it is neither untold nor in a message.
             (kept.told, kept.message) = (true, None);
@@ -161,8 +168,9 @@ impl MemoryStore {
             spool.through = Some(received.sequence);
             spool.digest = received.digest;
         }
-        self.attempts.push(Attempted { client, at: attempt.at, outcome: attempt.outcome.clone() });
-        self.unevaluated_attempts.insert((attempt.at.millis(), number(self.attempts.len() - 1)));
+        let (run, at) = (attempt.run, attempt.at);
+        self.attempts.push(Attempted { client, run, at, outcome: attempt.outcome.clone() });
+        self.unevaluated_attempts.insert((run.millis(), at.millis(), number(self.attempts.len() - 1)));
         Ok(stored)
     }
 

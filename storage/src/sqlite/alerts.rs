@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 
 use model::wire::{from_cbor, to_cbor};
-use model::{AlertKey, AlertState, ClientUid, Episode, EpisodeId, Fact, FactId, RuleId, Timestamp};
+use model::{
+    Acknowledgement, AlertKey, AlertState, ClientMemory, ClientUid, Episode, EpisodeId, Fact, FactId, RuleId,
+    Silence, Timestamp,
+};
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::fault::{Fault, corrupt, refused};
 use super::series::Series;
-use super::{SqliteStore, client_id, episodes, outbox, parsed};
+use super::{SqliteStore, clients, episodes, outbox, parsed, silences, subject_id};
 use crate::backlog::{self, merge};
 use crate::{
-    AlertStore, Backoff, Delivery, Entry, Mark, Message, Run, Step, StoreError, Unevaluated, payload,
+    AlertStore, Backoff, Delivery, Entry, Mark, Message, Program, Run, Step, StoreError, Telling,
+    Unevaluated, old_state, payload,
 };
 
 impl AlertStore for SqliteStore {
@@ -25,19 +29,13 @@ impl AlertStore for SqliteStore {
     fn backlog(&mut self, limit: usize) -> Result<Vec<Unevaluated>, StoreError> {
         // One state of the file for all of it: an attempt must not be seen without what it brought.
         self.read(|transaction, series| {
-            let oldest = |sql: &str| -> Result<Vec<(i64, i64)>, Fault> {
-                let mut select = transaction.prepare_cached(sql)?;
-                let rows = select.query_map([limit.min(1 << 20)], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                Ok(rows.collect::<Result<_, _>>()?)
-            };
-            let reports = oldest("SELECT event_time, report_id FROM unevaluated ORDER BY 1, 2 LIMIT ?1")?;
-            let attempts =
-                oldest("SELECT at, collection_id FROM unevaluated_collection ORDER BY 1, 2 LIMIT ?1")?;
             let (mut entries, mut bytes) = (Vec::new(), 0);
-            for (time, mark) in merge(reports, attempts, limit) {
-                let (size, entry) = unevaluated(transaction, series, Timestamp(time), mark)?;
-                bytes += size;
-                entries.push(entry);
+            for piece in oldest(transaction, limit)? {
+                for (time, mark) in piece {
+                    let (size, entry) = unevaluated(transaction, series, Timestamp(time), mark)?;
+                    bytes += size;
+                    entries.push(entry);
+                }
                 if bytes > backlog::MAX_BYTES {
                     break;
                 }
@@ -54,6 +52,38 @@ impl AlertStore for SqliteStore {
             }
             Ok(alerts)
         })
+    }
+
+    fn memories(&mut self, clients: &[ClientUid]) -> Result<Vec<(ClientUid, ClientMemory)>, StoreError> {
+        self.read(|transaction, _| {
+            let clients: BTreeSet<_> = clients.iter().copied().collect();
+            let found = clients.into_iter().map(|uid| memory(transaction, uid));
+            Ok(found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        })
+    }
+
+    fn silences(&mut self, at: Timestamp) -> Result<Vec<Silence>, StoreError> {
+        self.read(|transaction, _| silences::not_over(transaction, at))
+    }
+
+    fn add_silence(&mut self, silence: &Silence) -> Result<i64, StoreError> {
+        self.write(|transaction, _| silences::add(transaction, silence))
+    }
+
+    fn end_silence(&mut self, id: i64, at: Timestamp) -> Result<bool, StoreError> {
+        self.write(|transaction, _| silences::end(transaction, id, at))
+    }
+
+    fn acknowledgements(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Acknowledgement>, StoreError> {
+        self.read(|transaction, _| {
+            let episodes: BTreeSet<_> = episodes.iter().collect();
+            let found = episodes.into_iter().map(|id| silences::acknowledgement(transaction, id));
+            Ok(found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        })
+    }
+
+    fn acknowledge(&mut self, acknowledgement: &Acknowledgement) -> Result<(), StoreError> {
+        self.write(|transaction, _| silences::acknowledge(transaction, acknowledgement))
     }
 
     fn firing(&mut self) -> Result<Vec<(AlertKey, AlertState)>, StoreError> {
@@ -77,6 +107,7 @@ impl AlertStore for SqliteStore {
         self.write(|transaction, _| {
             step.marks.iter().try_for_each(|mark| note_evaluated(transaction, *mark))?;
             step.states.iter().try_for_each(|(key, state)| put_state(transaction, key, state))?;
+            step.memories.iter().try_for_each(|(uid, memory)| put_memory(transaction, *uid, memory))?;
             step.episodes.iter().try_for_each(|episode| episodes::put(transaction, episode))?;
             step.facts.iter().try_for_each(|fact| outbox::put_fact(transaction, fact))
         })
@@ -88,13 +119,15 @@ impl AlertStore for SqliteStore {
 
     fn told(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Fact>, StoreError> {
         let told = "WHERE episode_id = ?1 AND (told = 1 OR message_id IS NOT NULL)";
-        self.read(|transaction, _| facts_of(transaction, episodes, told))
+        self.read(|transaction, _| by_id(episodes, |id| outbox::facts(transaction, told, [&id.0])))
     }
 
-    fn refused(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Fact>, StoreError> {
-        let refused = "WHERE episode_id = ?1
-                       AND message_id IN (SELECT message_id FROM message WHERE status = 'permanent')";
-        self.read(|transaction, _| facts_of(transaction, episodes, refused))
+    fn tellings(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Telling>, StoreError> {
+        self.read(|transaction, _| by_id(episodes, |id| outbox::tellings(transaction, id)))
+    }
+
+    fn messages_since(&mut self, since: Timestamp) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        self.read(|transaction, _| outbox::since(transaction, since))
     }
 
     fn drop_facts(&mut self, facts: &[FactId]) -> Result<(), StoreError> {
@@ -155,18 +188,33 @@ impl AlertStore for SqliteStore {
     }
 }
 
-/// The facts of `episodes` that `condition` finds, by their ids.
-fn facts_of(
-    transaction: &Transaction<'_>,
+/// What `of` gives of each episode, in order of the facts' ids.
+fn by_id<T>(
     episodes: &[EpisodeId],
-    condition: &str,
-) -> Result<Vec<Fact>, Fault> {
+    of: impl Fn(&EpisodeId) -> Result<Vec<(FactId, T)>, Fault>,
+) -> Result<Vec<T>, Fault> {
     let mut facts = Vec::new();
     for id in episodes.iter().collect::<BTreeSet<_>>() {
-        facts.extend(outbox::facts(transaction, condition, [&id.0])?);
+        facts.extend(of(id)?);
     }
     facts.sort_by_key(|(id, _)| *id);
     Ok(facts.into_iter().map(|(_, fact)| fact).collect())
+}
+
+/// What is to be evaluated next.
+fn oldest(transaction: &Transaction<'_>, limit: usize) -> Result<Vec<backlog::Piece>, Fault> {
+    let mut select =
+        transaction.prepare_cached("SELECT event_time, report_id FROM unevaluated ORDER BY 1, 2 LIMIT ?1")?;
+    let reports = select.query_map([limit.min(1 << 20)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let reports: Vec<(i64, i64)> = reports.collect::<Result<_, _>>()?;
+    let running = clients::runs(transaction, Program::Collector, 1)?.pop().filter(|run| run.end.is_none());
+    let mut select = transaction.prepare_cached(
+        "SELECT run, at, collection_id FROM unevaluated_attempt WHERE run IS NOT ?1 ORDER BY 1, 2, 3",
+    )?;
+    let attempts = select.query_map([running.map(|run| run.begin.millis())], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })?;
+    merge(reports, attempts.map(|attempt| attempt.map_err(Fault::from)), limit)
 }
 
 /// An entry of the backlog, and the bytes that it has in the file.
@@ -177,17 +225,19 @@ fn unevaluated(
     mark: Mark,
 ) -> Result<(usize, Unevaluated), Fault> {
     let (sql, id) = match mark {
-        Mark::Report(id) => {
-            ("SELECT uid, name, payload FROM report JOIN client USING (client_id) WHERE report_id = ?1", id)
-        }
+        Mark::Report(id) => (
+            "SELECT uid, name, payload, 0 FROM report JOIN client USING (client_id) WHERE report_id = ?1",
+            id,
+        ),
         Mark::Attempt(id) => (
-            "SELECT uid, name, outcome FROM collection JOIN client USING (client_id) WHERE collection_id = ?1",
+            "SELECT uid, name, outcome, coalesce(run, at) FROM collection JOIN client USING (client_id)
+             WHERE collection_id = ?1",
             id,
         ),
     };
-    let (uid, name, blob): (_, String, Vec<u8>) = transaction
+    let (uid, name, blob, run): (_, String, Vec<u8>, i64) = transaction
         .prepare_cached(sql)?
-        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?
         .ok_or_else(|| corrupt(format!("{mark:?} is marked, but is not there")))?;
     let fault = |fault: String| corrupt(format!("{mark:?} of {name}: {fault}"));
@@ -196,7 +246,7 @@ fn unevaluated(
             let (values, extras) = payload::decode(&blob).map_err(fault)?;
             Entry::Report { samples: series.samples(transaction, &values)?, evidence: extras.evidence }
         }
-        Mark::Attempt(_) => Entry::Attempt { outcome: from_cbor(&blob).map_err(fault)? },
+        Mark::Attempt(_) => Entry::Attempt { outcome: from_cbor(&blob).map_err(fault)?, run: Timestamp(run) },
     };
     let client_name = parsed(&name)?;
     Ok((blob.len(), Unevaluated { mark, client: ClientUid(uid), client_name, event_time, entry }))
@@ -210,8 +260,9 @@ fn note_evaluated(transaction: &Transaction<'_>, mark: Mark) -> Result<(), Fault
             id,
         ),
         Mark::Attempt(id) => (
-            "DELETE FROM unevaluated_collection
-             WHERE at = (SELECT at FROM collection WHERE collection_id = ?1) AND collection_id = ?1",
+            "DELETE FROM unevaluated_attempt
+             WHERE (run, at) = (SELECT coalesce(run, at), at FROM collection WHERE collection_id = ?1)
+                   AND collection_id = ?1",
             id,
         ),
     };
@@ -227,13 +278,16 @@ fn states(
     condition: &str,
     parameters: impl rusqlite::Params,
 ) -> Result<Vec<(AlertKey, AlertState)>, Fault> {
-    let sql =
-        format!("SELECT uid, rule, labels, state FROM alert JOIN client USING (client_id) WHERE {condition}");
+    let sql = format!(
+        "SELECT uid, rule, labels, state, form FROM alert JOIN client USING (client_id) WHERE {condition}"
+    );
     let mut select = transaction.prepare_cached(&sql)?;
     let rows = select.query_and_then(parameters, |row: &Row<'_>| -> Result<_, Fault> {
         let labels = parsed(&row.get::<_, String>(2)?)?;
         let key = AlertKey { client: ClientUid(row.get(0)?), rule: RuleId(row.get(1)?), labels };
-        Ok((key, from_cbor(&row.get::<_, Vec<u8>>(3)?).map_err(corrupt)?))
+        let blob: Vec<u8> = row.get(3)?;
+        let state = if row.get::<_, i64>(4)? == 1 { old_state::decode(&blob) } else { from_cbor(&blob) };
+        Ok((key, state.map_err(corrupt)?))
     })?;
     let mut states = rows.collect::<Result<Vec<_>, _>>()?;
     states.sort_by(|a, b| a.0.cmp(&b.0));
@@ -241,19 +295,45 @@ fn states(
 }
 
 fn put_state(transaction: &Transaction<'_>, key: &AlertKey, state: &AlertState) -> Result<(), Fault> {
-    let client = client_id(transaction, key.client)?;
+    let client = subject_id(transaction, key.client)?;
     let labels = key.labels.to_string();
-    if *state == AlertState::Inactive {
+    if state.is_idle() {
         transaction
             .prepare_cached("DELETE FROM alert WHERE client_id = ?1 AND rule = ?2 AND labels = ?3")?
             .execute(params![client, key.rule.0, labels])?;
     } else {
-        let firing = matches!(state, AlertState::Firing { .. });
+        let firing = state.firing().is_some();
         transaction
             .prepare_cached(
-                "REPLACE INTO alert (client_id, rule, labels, firing, state) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "REPLACE INTO alert (client_id, rule, labels, firing, state, form) VALUES (?1, ?2, ?3, ?4, ?5, 2)",
             )?
             .execute(params![client, key.rule.0, labels, firing, to_cbor(state)])?;
     }
+    Ok(())
+}
+
+fn memory(transaction: &Transaction<'_>, uid: ClientUid) -> Result<Option<(ClientUid, ClientMemory)>, Fault> {
+    let mut select = transaction.prepare_cached(
+        "SELECT reported, booted, reached FROM memory WHERE client_id = (SELECT client_id FROM client WHERE uid = ?1)",
+    )?;
+    let time =
+        |row: &Row<'_>, index| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(index)?.map(Timestamp));
+    let found = select.query_row([uid.0], |row| {
+        let memory = ClientMemory { reported: time(row, 0)?, booted: time(row, 1)?, reached: row.get(2)? };
+        Ok((uid, memory))
+    });
+    Ok(found.optional()?)
+}
+
+fn put_memory(transaction: &Transaction<'_>, uid: ClientUid, memory: &ClientMemory) -> Result<(), Fault> {
+    let client = subject_id(transaction, uid)?;
+    transaction
+        .prepare_cached("REPLACE INTO memory (client_id, reported, booted, reached) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![
+            client,
+            memory.reported.map(Timestamp::millis),
+            memory.booted.map(Timestamp::millis),
+            memory.reached
+        ])?;
     Ok(())
 }

@@ -6,24 +6,25 @@ use model::{AlertKey, ClientUid, Episode, EpisodeEnd, EpisodeId, RuleId, Severit
 use rusqlite::{Row, Transaction, params};
 
 use super::fault::{Fault, corrupt};
-use super::{client_id, parsed};
+use super::{parsed, subject_id};
 
 /// Writes an episode over what was there of it.
 pub(super) fn put(transaction: &Transaction<'_>, episode: &Episode) -> Result<(), Fault> {
-    let client = client_id(transaction, episode.key.client)?;
+    let client = subject_id(transaction, episode.key.client)?;
     transaction
         .prepare_cached(
             "INSERT INTO episode (episode_id, client_id, rule, labels, client_name, metric, begin, fired, severity,
                                   first_value, limit_value, peak, peak_at, last_value, last_at, detail, evidence,
-                                  end_at, end_why)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+                                  end_at, end_why, held)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
              ON CONFLICT (episode_id) DO UPDATE SET
                  client_id = excluded.client_id, rule = excluded.rule, labels = excluded.labels,
                  client_name = excluded.client_name, metric = excluded.metric, begin = excluded.begin,
                  fired = excluded.fired, severity = excluded.severity, first_value = excluded.first_value,
                  limit_value = excluded.limit_value, peak = excluded.peak, peak_at = excluded.peak_at,
                  last_value = excluded.last_value, last_at = excluded.last_at, detail = excluded.detail,
-                 evidence = excluded.evidence, end_at = excluded.end_at, end_why = excluded.end_why",
+                 evidence = excluded.evidence, end_at = excluded.end_at, end_why = excluded.end_why,
+                 held = excluded.held",
         )?
         .execute(params![
             episode.id.0,
@@ -45,6 +46,7 @@ pub(super) fn put(transaction: &Transaction<'_>, episode: &Episode) -> Result<()
             to_cbor(&episode.evidence),
             episode.end.map(|end| end.at.millis()),
             episode.end.map(|end| why(end.why)),
+            episode.held,
         ])?;
     Ok(())
 }
@@ -57,7 +59,7 @@ pub(super) fn select(
 ) -> Result<Vec<Episode>, Fault> {
     let sql = format!(
         "SELECT episode_id, uid, rule, labels, client_name, metric, begin, fired, severity, first_value, limit_value,
-                peak, peak_at, last_value, last_at, detail, evidence, end_at, end_why
+                peak, peak_at, last_value, last_at, detail, evidence, end_at, end_why, held
          FROM episode JOIN client USING (client_id) {condition}"
     );
     transaction.prepare_cached(&sql)?.query_and_then(parameters, read)?.collect()
@@ -88,6 +90,7 @@ fn read(row: &Row<'_>) -> Result<Episode, Fault> {
         last_value: row.get(13)?,
         last_at: time(14)?,
         detail: row.get(15)?,
+        held: row.get(19)?,
         evidence: from_cbor(&row.get::<_, Vec<u8>>(16)?).map_err(corrupt)?,
         end,
     })
@@ -100,14 +103,21 @@ pub(super) fn severity(text: &str) -> Result<Severity, Fault> {
 fn why(reason: EndReason) -> &'static str {
     match reason {
         EndReason::Recovered => "recovered",
+        EndReason::RuleEdited => "rule-edited",
+        EndReason::Vanished => "vanished",
         EndReason::RuleRemoved => "rule-removed",
         EndReason::ClientRemoved => "client-removed",
     }
 }
 
 fn end_reason(text: &str) -> Result<EndReason, Fault> {
-    [EndReason::Recovered, EndReason::RuleRemoved, EndReason::ClientRemoved]
-        .into_iter()
-        .find(|reason| why(*reason) == text)
-        .ok_or_else(|| corrupt(format!("{text:?} is no reason for an episode's end")))
+    const ALL: [EndReason; 5] = [
+        EndReason::Recovered,
+        EndReason::RuleEdited,
+        EndReason::Vanished,
+        EndReason::RuleRemoved,
+        EndReason::ClientRemoved,
+    ];
+    let found = ALL.into_iter().find(|reason| why(*reason) == text);
+    found.ok_or_else(|| corrupt(format!("{text:?} is no reason for an episode's end")))
 }

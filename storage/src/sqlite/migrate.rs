@@ -18,8 +18,10 @@ pub(super) struct Step {
 }
 
 /// All steps, in order, without a hole.
-pub(super) const STEPS: &[Step] =
-    &[Step { version: 1, sql: include_str!("../../../sql/sqlite/0001_initial.sql") }];
+pub(super) const STEPS: &[Step] = &[
+    Step { version: 1, sql: include_str!("../../../sql/sqlite/0001_initial.sql") },
+    Step { version: 2, sql: include_str!("../../../sql/sqlite/0002_alerts.sql") },
+];
 
 /// Marks a file as ours (`PRAGMA application_id`): "FlHe".
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"FlHe");
@@ -58,22 +60,25 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path, steps: &[Step]) 
     if missing.is_empty() {
         return Ok(());
     }
-    if found > 0 {
-        let copy = back_up(connection, path, found)?;
-        log::info!("storage: schema {found} is brought up to date; a backup is in {}", copy.display());
+    if found == 0 {
+        // All at once: what another process finds meanwhile is an empty file or a whole one, with nothing to back up.
+        return take(connection, &missing, steps);
     }
-    missing.into_iter().try_for_each(|step| take(connection, step, steps))
+    let copy = back_up(connection, path, found)?;
+    log::info!("storage: schema {found} is brought up to date; a backup is in {}", copy.display());
+    missing.iter().try_for_each(|step| take(connection, &[step], steps))
 }
 
-fn take(connection: &mut Connection, step: &Step, steps: &[Step]) -> Result<(), Fault> {
+/// Takes `missing` steps in one transaction.
+fn take(connection: &mut Connection, missing: &[&Step], steps: &[Step]) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster.
-    if version(&transaction, steps)? >= step.version {
-        return Ok(());
+    let found = version(&transaction, steps)?;
+    for step in missing.iter().filter(|step| step.version > found) {
+        transaction.execute_batch(step.sql)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", step.version)?;
     }
-    transaction.execute_batch(step.sql)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", step.version)?;
     Ok(transaction.commit()?)
 }
 

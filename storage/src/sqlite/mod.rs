@@ -13,6 +13,7 @@ mod migrate;
 mod outbox;
 mod reports;
 mod series;
+mod silences;
 mod store;
 
 #[cfg(test)]
@@ -200,6 +201,14 @@ fn use_log(connection: &Connection) -> Result<(), Fault> {
 
 /// The row of a client.
 fn client_id(transaction: &Transaction<'_>, uid: ClientUid) -> Result<i64, Fault> {
+    if uid == ClientUid::FLEET {
+        return Err(fault::refused("the fleet as a whole is no client"));
+    }
+    subject_id(transaction, uid)
+}
+
+/// The row of a client, or that of the fleet as a whole: what an alert is about.
+fn subject_id(transaction: &Transaction<'_>, uid: ClientUid) -> Result<i64, Fault> {
     transaction
         .prepare_cached("SELECT client_id FROM client WHERE uid = ?1")?
         .query_row([&uid.0[..]], |row| row.get(0))

@@ -5,13 +5,14 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::episodes::severity;
 use super::fault::{Fault, corrupt, refused};
-use crate::{Delivery, Message};
+use crate::{Delivery, Message, Telling};
 
 /// Keeps a fact, unless it is there.
 pub(super) fn put_fact(transaction: &Transaction<'_>, fact: &Fact) -> Result<(), Fault> {
     transaction
         .prepare_cached(
-            "INSERT INTO fact (episode_id, receiver, ordinal, reason, severity, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO fact (episode_id, receiver, ordinal, reason, severity, at, after)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (episode_id, receiver, ordinal) DO NOTHING",
         )?
         .execute(params![
@@ -20,7 +21,8 @@ pub(super) fn put_fact(transaction: &Transaction<'_>, fact: &Fact) -> Result<(),
             fact.ordinal,
             reason(fact.reason),
             fact.severity.to_string(),
-            fact.at.millis()
+            fact.at.millis(),
+            fact.after.millis()
         ])?;
     Ok(())
 }
@@ -39,21 +41,54 @@ pub(super) fn facts(
     condition: &str,
     parameters: impl rusqlite::Params,
 ) -> Result<Vec<(FactId, Fact)>, Fault> {
+    let sql = format!("{SELECT_FACT} FROM fact {condition} ORDER BY fact_id");
+    let read = |row: &Row<'_>| Ok((row.get(0)?, read_fact(row)?));
+    transaction.prepare_cached(&sql)?.query_and_then(parameters, read)?.collect()
+}
+
+/// The facts of an episode that are told or on their way, by their ids.
+pub(super) fn tellings(
+    transaction: &Transaction<'_>,
+    episode: &EpisodeId,
+) -> Result<Vec<(FactId, Telling)>, Fault> {
     let sql = format!(
-        "SELECT fact_id, episode_id, receiver, ordinal, reason, severity, at FROM fact {condition} ORDER BY fact_id"
+        "{SELECT_FACT}, message.created, message.status = 'permanent' FROM fact LEFT JOIN message USING (message_id)
+         WHERE episode_id = ?1 AND (told = 1 OR message_id IS NOT NULL)"
     );
     let read = |row: &Row<'_>| {
-        let fact = Fact {
-            episode: EpisodeId(row.get(1)?),
-            receiver: row.get(2)?,
-            ordinal: row.get(3)?,
-            reason: parse_reason(&row.get::<_, String>(4)?)?,
-            severity: severity(&row.get::<_, String>(5)?)?,
-            at: Timestamp(row.get(6)?),
-        };
-        Ok((row.get(0)?, fact))
+        let composed = row.get::<_, Option<i64>>(8)?.map(Timestamp);
+        let refused = row.get::<_, Option<bool>>(9)?.unwrap_or(false);
+        Ok((row.get(0)?, Telling { fact: read_fact(row)?, composed, refused }))
     };
-    transaction.prepare_cached(&sql)?.query_and_then(parameters, read)?.collect()
+    transaction.prepare_cached(&sql)?.query_and_then([&episode.0], read)?.collect()
+}
+
+/// What [`read_fact`] reads, and the fact's id before it.
+const SELECT_FACT: &str = "SELECT fact_id, episode_id, fact.receiver, ordinal, reason, severity, at, after";
+
+fn read_fact(row: &Row<'_>) -> Result<Fact, Fault> {
+    Ok(Fact {
+        episode: EpisodeId(row.get(1)?),
+        receiver: row.get(2)?,
+        ordinal: row.get(3)?,
+        reason: parse_reason(&row.get::<_, String>(4)?)?,
+        severity: severity(&row.get::<_, String>(5)?)?,
+        at: Timestamp(row.get(6)?),
+        after: Timestamp(row.get(7)?),
+    })
+}
+
+/// Who was written to since then, and when; oldest first.
+pub(super) fn since(
+    transaction: &Transaction<'_>,
+    since: Timestamp,
+) -> Result<Vec<(String, Timestamp)>, Fault> {
+    let mut select = transaction.prepare_cached(
+        "SELECT receiver, created FROM message WHERE created >= ?1 AND status <> 'permanent'
+         ORDER BY created, message_id",
+    )?;
+    let rows = select.query_map([since.millis()], |row| Ok((row.get(0)?, Timestamp(row.get(1)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Keeps a message and ties its facts to it. The same message again changes nothing; another of its id is refused.
@@ -194,13 +229,24 @@ fn reason(reason: Reason) -> &'static str {
     match reason {
         Reason::First => "first",
         Reason::Worse => "worse",
+        Reason::Flapping => "flapping",
+        Reason::Steady => "steady",
+        Reason::Reminder => "reminder",
+        Reason::Escalated => "escalated",
         Reason::Resolved => "resolved",
     }
 }
 
 fn parse_reason(text: &str) -> Result<Reason, Fault> {
-    [Reason::First, Reason::Worse, Reason::Resolved]
-        .into_iter()
-        .find(|known| reason(*known) == text)
-        .ok_or_else(|| corrupt(format!("{text:?} is no reason")))
+    const ALL: [Reason; 7] = [
+        Reason::First,
+        Reason::Worse,
+        Reason::Flapping,
+        Reason::Steady,
+        Reason::Reminder,
+        Reason::Escalated,
+        Reason::Resolved,
+    ];
+    let found = ALL.into_iter().find(|known| reason(*known) == text);
+    found.ok_or_else(|| corrupt(format!("{text:?} is no reason")))
 }

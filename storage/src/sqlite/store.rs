@@ -265,7 +265,8 @@ fn insert_attempt(
 ) -> Result<i64, Fault> {
     let id = transaction
         .prepare_cached(
-            "INSERT INTO collection (client_id, at, outcome, seconds, uploaded, stored) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO collection (client_id, at, outcome, seconds, uploaded, stored, run)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .insert(params![
             client,
@@ -273,11 +274,12 @@ fn insert_attempt(
             to_cbor(&attempt.outcome),
             attempt.seconds,
             attempt.uploaded,
-            stored as i64
+            stored as i64,
+            attempt.run.millis()
         ])?;
     transaction
-        .prepare_cached("INSERT INTO unevaluated_collection (at, collection_id) VALUES (?1, ?2)")?
-        .execute((attempt.at.millis(), id))?;
+        .prepare_cached("INSERT INTO unevaluated_attempt (run, at, collection_id) VALUES (?1, ?2, ?3)")?
+        .execute((attempt.run.millis(), attempt.at.millis(), id))?;
     Ok(id)
 }
 

@@ -4,12 +4,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use model::wire::to_cbor;
+use model::{AlertPhase, ClientUid, EpisodeId, Severity};
 use rusqlite::Connection;
 
 use super::{STEPS, Step};
-use crate::conformance::{attempt, enrol, named, received};
+use crate::conformance::{at, attempt, enrol, episode, evidence, fact, named, received};
+use crate::old_state::tests::Written;
 use crate::sqlite::SqliteStore;
-use crate::{AlertStore as _, ReportStore as _, StoreError};
+use crate::{AlertStore as _, Entry, History as _, ReportStore as _, Step as Commit, StoreError};
 
 const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../sql/sqlite/schema.sql");
 
@@ -120,7 +123,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
         assert!(
             matches!(refused, StoreError::NewerSchema { found, known: k } if (found, k) == (known + 1, known))
         );
-        assert_eq!(refused.to_string(), "the storage has schema version 2, this program knows 1 at most");
+        assert_eq!(refused.to_string(), "the storage has schema version 3, this program knows 2 at most");
     }
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
@@ -145,5 +148,80 @@ fn a_reader_brings_nothing_up_to_date() {
     assert!(refused.contains("run fleet-collector first"), "{refused}");
     assert_eq!(fs::read(&path).unwrap(), b"");
     let mut store = SqliteStore::open(&path).unwrap();
-    store.clients(&[named("web")], &mut || model::ClientUid([1; 16])).unwrap();
+    store.clients(&[named("web")], &mut || ClientUid([1; 16])).unwrap();
+}
+
+/// A file of schema 1, as its programs left it: a client with an alert in each phase, an open episode that was told, and
+/// two attempts that nobody has evaluated.
+fn of_version_1() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fleet.db");
+    fs::write(&path, "").unwrap();
+    drop(SqliteStore::open_with(&path, &STEPS[..1]).unwrap());
+    let file = Connection::open(&path).unwrap();
+    let begun = episode(ClientUid([7; 16]), "/", 9);
+    let (times, outcome) = (begun.begin.millis(), to_cbor(&model::Outcome::Collected));
+    file.execute("INSERT INTO client (client_id, uid, name) VALUES (1, ?1, 'web')", [[7_u8; 16]]).unwrap();
+    for (id, seconds) in [(1, 10), (2, 70)] {
+        let at = at(seconds).millis();
+        let sql = "INSERT INTO collection VALUES (?1, 1, ?2, ?3, 0.5, 0, 0)";
+        file.execute(sql, (id, at, &outcome)).unwrap();
+        file.execute("INSERT INTO unevaluated_collection VALUES (?1, ?2)", (at, id)).unwrap();
+    }
+    file.execute(
+        "INSERT INTO episode VALUES (?1, 1, 'disk', 'mount=/', 'web', 'disk', ?2, ?2, 'warning', 91, 90, 97, ?2, 93,
+                                     ?2, '', ?3, NULL, NULL)",
+        (&begun.id.0, times, to_cbor(&evidence())),
+    )
+    .unwrap();
+    file.execute(
+        "INSERT INTO fact VALUES (1, ?1, 'a@x', 0, 'first', 'warning', ?2, 1, NULL)",
+        (&begun.id.0, times),
+    )
+    .unwrap();
+    let severity = Severity::Warning;
+    let states = [
+        ("/", true, Written::Firing { since: times, severity, worst: severity, episode: "e" }),
+        ("/pending", false, Written::Pending { since: times, breaches: 2 }),
+        ("/resolved", false, Written::Resolved { at: times }),
+    ];
+    for (mount, firing, state) in states {
+        let sql = "INSERT INTO alert VALUES (1, 'disk', 'mount=' || ?1, ?2, ?3)";
+        file.execute(sql, (mount, firing, to_cbor(&state))).unwrap();
+    }
+    (directory, path)
+}
+
+#[test]
+fn a_file_of_schema_1_goes_on() {
+    let (_kept, path) = of_version_1();
+    let mut store = SqliteStore::open(&path).unwrap();
+    let web = ClientUid([7; 16]);
+    assert_eq!(store.latest().unwrap().len(), 1, "the fleet is no client");
+    let entries = store.backlog(9).unwrap();
+    let runs = entries.iter().map(|entry| match entry.entry {
+        Entry::Attempt { run, .. } => run,
+        Entry::Report { .. } => panic!("there is no report"),
+    });
+    assert_eq!(runs.collect::<Vec<_>>(), [at(10), at(70)], "each is a run of its own, and over");
+    let states = store.alerts(&[web]).unwrap();
+    let firing = states[0].1.firing().unwrap();
+    assert_eq!(
+        (firing.told, firing.news, &firing.episode),
+        (Some(Severity::Warning), 3, &EpisodeId("e".to_owned()))
+    );
+    assert_eq!((&states[1].1.phase, states[1].1.breaches), (&AlertPhase::Pending { since: at(9) }, 0b11));
+    assert_eq!(states[2].1.phase, AlertPhase::Resolved { at: at(9) });
+    let open = store.open_episodes().unwrap().remove(0);
+    assert_eq!((open.held.as_str(), open.evidence.clone()), ("", evidence()));
+    assert!(
+        store.told(std::slice::from_ref(&open.id)).unwrap()[0].after <= at(0),
+        "what it knows may be told"
+    );
+    // What it writes from now on is read as it was written.
+    let marks = entries.iter().map(|entry| entry.mark).collect();
+    let facts = vec![fact(&open, "a@x", 3)];
+    store.commit(&Commit { marks, states: states.clone(), facts, ..Commit::default() }).unwrap();
+    assert_eq!((store.alerts(&[web]).unwrap(), store.backlog(9).unwrap()), (states, vec![]));
+    assert_eq!(store.untold().unwrap().len(), 1);
 }

@@ -1,0 +1,138 @@
+//! The second half of a run: what there is to tell becomes messages, and these go out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use log::{debug, error, warn};
+use model::{EpisodeId, Fact, FactId};
+use storage::{AlertStore, History, Step, StoreError};
+
+use crate::attention::{Budget, HOUR_MS, Standing};
+use crate::compose::companion_of;
+use crate::mail::{self, Sender};
+use crate::mailings::Mailings;
+use crate::notify::{Background, Draft, notify};
+use crate::outbox::{Outbox, Tally};
+use crate::rulebook::Rulebook;
+use crate::run::Job;
+use crate::transport::Transport;
+
+/// Sends what earlier runs left, then what is new.
+pub(crate) fn tell<S: AlertStore + History>(
+    store: &mut S,
+    job: Job,
+    rules: &Rulebook,
+    transport: &mut dyn Transport,
+) -> Result<Tally, StoreError> {
+    let mailings = Mailings::of(job.settings);
+    let mut outbox = Outbox::open(store, transport, job.now)?;
+    outbox.send_earlier(store)?;
+    commit_due(store, job, rules, &mailings)?;
+    let untold = untold(store, &mut outbox)?;
+    let ids: BTreeSet<EpisodeId> = untold.iter().map(|(_, fact)| fact.episode.clone()).collect();
+    let ids: Vec<EpisodeId> = ids.into_iter().collect();
+    let episodes = store.episodes(&ids)?.into_iter().map(|episode| (episode.id.clone(), episode)).collect();
+    let told = store.tellings(&ids)?;
+    let sent = store.messages_since(job.now.plus(-HOUR_MS))?;
+    let background = Background { episodes: &episodes, told: &told, rules, now: job.now };
+    let notices = notify(&untold, background, &Budget::new(&sent, &mailings, job.now));
+    if !notices.dropped.is_empty() {
+        store.drop_facts(&notices.dropped)?;
+    }
+    for draft in &notices.postponed {
+        let (receiver, most) = (draft.receiver, mailings.max_per_hour(draft.receiver));
+        debug!("{receiver}: deliver: {} news wait: it had {most} mails within the hour", draft.facts.len());
+    }
+    send(store, job, &notices.drafts, &mut outbox)?;
+    Ok(outbox.tally())
+}
+
+/// Composes and sends new messages.
+fn send<S: AlertStore + History>(
+    store: &mut S,
+    job: Job,
+    drafts: &[Draft],
+    outbox: &mut Outbox,
+) -> Result<(), StoreError> {
+    let installation = store.installation()?;
+    let sender =
+        Sender { from: job.from, installation: &installation, now: job.now, letterhead: job.letterhead };
+    for draft in drafts {
+        let message = mail::message(draft, sender, &mut |episode| {
+            let (name, at) = (companion_of(&episode.metric)?, episode.last_at);
+            // Only a number more in the text: a mail without it is better than none.
+            let series = store.series(episode.key.client, name, &episode.key.labels, at, at).ok()?;
+            series.last().map(|&(_, value)| (name, value))
+        });
+        match message {
+            Ok(message) => outbox.send(store, &message)?,
+            Err(fault) => {
+                error!("{}: compose: {fault}: mend the address in config.xml", draft.receiver);
+                outbox.count_failures(1);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Commits the reminders and escalations that are due, before any message tells them: a run that is killed then leaves
+/// them to the next one.
+fn commit_due<S: AlertStore + History>(
+    store: &mut S,
+    job: Job,
+    rules: &Rulebook,
+    mailings: &Mailings,
+) -> Result<(), StoreError> {
+    let open = store.open_episodes()?;
+    let ids: Vec<EpisodeId> = open.iter().map(|episode| episode.id.clone()).collect();
+    let firing = store.firing()?;
+    let flapping = firing.iter().filter_map(|(_, state)| state.firing()).filter(|firing| firing.flapping);
+    let standing = Standing {
+        open: &open,
+        flapping: &flapping.map(|firing| firing.episode.clone()).collect(),
+        told: &store.tellings(&ids)?,
+        untold: &store.untold()?,
+        acknowledgements: &store.acknowledgements(&ids)?,
+        silences: &store.silences(job.now)?,
+        rules,
+        mailings,
+        now: job.now,
+    };
+    let facts = standing.due();
+    if facts.is_empty() {
+        return Ok(());
+    }
+    debug!("all: remind: {} reminders and escalations", facts.len());
+    store.commit(&Step { facts, ..Step::default() })
+}
+
+/// The untold facts of the receivers that may be tried now.
+fn untold(store: &mut impl AlertStore, outbox: &mut Outbox) -> Result<Vec<(FactId, Fact)>, StoreError> {
+    let mut waiting = BTreeMap::new();
+    let mut untold = store.untold()?;
+    untold.retain(|(_, fact)| match outbox.waits(&fact.receiver) {
+        None => true,
+        Some(backoff) => {
+            waiting.insert(backoff.receiver.clone(), backoff.detail.clone());
+            false
+        }
+    });
+    for (receiver, detail) in &waiting {
+        debug!("{receiver}: deliver: news waits after a failure: {detail}");
+    }
+    // Mail that is overdue is no success, even where this run does not try.
+    outbox.count_failures(waiting.len() as u64);
+    Ok(untold)
+}
+
+/// There is no way to send: the news stays untold, and the admin hears what to add.
+pub(crate) fn keep(store: &mut impl AlertStore, job: Job) -> Result<Tally, StoreError> {
+    let due = store.untold()?.into_iter().filter(|(_, fact)| fact.after <= job.now);
+    let waiting = due.count() + store.outbox()?.len();
+    if waiting > 0 {
+        warn!(
+            "all: deliver: {waiting} news wait, for there is no way to send mail: add to config.xml \
+             <mail transport=\"smtp\" host=\"mail.example.org\" from=\"fleet@example.org\"/>"
+        );
+    }
+    Ok(Tally { sent: 0, failed: waiting as u64 })
+}

@@ -1,0 +1,75 @@
+//! A rule in words, as `check-config` and `explain` show it.
+
+use model::{Aggregate, Hold, Rule, Severity, Unit, metric};
+
+/// When a rule breaches, fires and ends: `warning >= 80 %, critical >= 90 %, for 15 min`.
+pub fn rule_text(rule: &Rule) -> String {
+    let parts = [limits(rule), floor(rule), hold(rule), clear(rule), keep(rule)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether it has a limit that is worth a word: what is there or not has none.
+fn has_limit(rule: &Rule) -> bool {
+    metric::describe(&rule.metric).is_some() || metric::unit(&rule.metric) == Unit::Seconds
+}
+
+fn limits(rule: &Rule) -> String {
+    let unit = metric::unit(&rule.metric);
+    let limits = [(Severity::Warning, rule.threshold.warning), (Severity::Critical, rule.threshold.critical)];
+    let shown = limits.iter().filter_map(|(severity, limit)| {
+        let limit = (*limit)?;
+        Some(if has_limit(rule) {
+            format!("{severity} {} {}", rule.threshold.operator.symbol(), unit.show(limit))
+        } else {
+            severity.to_string()
+        })
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn floor(rule: &Rule) -> String {
+    let Some(floor) = rule.floor else { return String::new() };
+    let (warning, critical) = (Unit::Bytes.show(floor.warning), Unit::Bytes.show(floor.critical));
+    let relevant = match (rule.threshold.warning, rule.threshold.critical) {
+        (Some(_), Some(_)) if warning != critical => format!("{warning} or {critical}"),
+        (None, _) => critical,
+        _ => warning,
+    };
+    format!("below {relevant} free")
+}
+
+fn hold(rule: &Rule) -> String {
+    let of = match rule.aggregate {
+        None => "for",
+        Some(Aggregate::Mean) => "as the mean over",
+        Some(Aggregate::Least) => "as the least over",
+        Some(Aggregate::Greatest) => "as the greatest over",
+    };
+    match rule.hold {
+        Hold::AT_ONCE if has_limit(rule) => String::new(),
+        Hold::AT_ONCE => "at once".to_owned(),
+        Hold::Samples { needed, of } if needed == of => format!("{needed} in a row"),
+        Hold::Samples { needed, of } => format!("{needed} of {of}"),
+        Hold::Span(span) if rule.metric == model::rule::DISK_FORECAST => {
+            format!("by the last {}", millis(span))
+        }
+        Hold::Span(span) => format!("{of} {}", millis(span)),
+    }
+}
+
+fn clear(rule: &Rule) -> String {
+    let unit = metric::unit(&rule.metric);
+    let operator = rule.threshold.operator.symbol();
+    rule.clear.map_or_else(String::new, |clear| format!("until no longer {operator} {}", unit.show(clear)))
+}
+
+fn keep(rule: &Rule) -> String {
+    match rule.keep_firing_ms {
+        0 => String::new(),
+        keep => format!("ends after {} fine", millis(keep)),
+    }
+}
+
+fn millis(millis: i64) -> String {
+    Unit::Seconds.show(millis as f64 / 1000.0)
+}

@@ -1,0 +1,80 @@
+//! The backlog by runs of the collector.
+
+use model::ClientUid;
+
+use super::{Outcomes, Store, at, attempt, enrol, failed, received, refused};
+use crate::{Attempt, Entry, Mark, Program, Run, Step, StoreError};
+
+fn note(store: &mut dyn Store, begin: i64, end: Option<i64>) -> Outcomes {
+    let (begin, end) = (at(begin), end.map(at));
+    let run = Run { program: Program::Collector, begin, end, done: 0, failed: 0, whole: true };
+    crate::ReportStore::note_run(store, &run)
+}
+
+fn of_run(run: i64, attempt: Attempt) -> Attempt {
+    Attempt { run: at(run), ..attempt }
+}
+
+/// Each entry as `seconds`, and those of a run as `seconds of run`.
+fn shown(store: &mut dyn Store, limit: usize) -> Result<Vec<String>, StoreError> {
+    let seconds = |time: model::Timestamp| (time.millis() - at(0).millis()) / 1000;
+    let entries = store.backlog(limit)?.into_iter().map(|entry| match entry.entry {
+        Entry::Report { .. } => seconds(entry.event_time).to_string(),
+        Entry::Attempt { run, .. } => format!("{} of {}", seconds(entry.event_time), seconds(run)),
+    });
+    Ok(entries.collect())
+}
+
+/// Two runs, the second of which goes on.
+fn prepared(store: &mut dyn Store) -> Result<ClientUid, StoreError> {
+    let (web, db) = (enrol(store, "web")?, enrol(store, "db")?);
+    note(store, 10, None)?;
+    store.store(&[of_run(10, failed(db, 12, refused()))])?;
+    store.store(&[of_run(10, attempt(web, 19, vec![received(1, 1, 15)]))])?;
+    note(store, 10, Some(20))?;
+    note(store, 30, None)?;
+    store.store(&[of_run(30, attempt(web, 31, vec![received(1, 2, 18), received(1, 3, 22)]))])?;
+    Ok(db)
+}
+
+/// They stand where the last of them does.
+pub fn attempts_of_a_run_stand_together(store: &mut dyn Store) -> Outcomes {
+    let db = prepared(store)?;
+    store.store(&[of_run(30, failed(db, 39, refused()))])?;
+    note(store, 30, Some(40))?;
+    let expected = ["15", "18", "12 of 10", "19 of 10", "22", "31 of 30", "39 of 30"];
+    assert_eq!(shown(store, 99)?, expected);
+    Ok(())
+}
+
+/// Its records are; its attempts are where its end is noted, or where a later run began.
+pub fn a_run_that_goes_on_is_not_given(store: &mut dyn Store) -> Outcomes {
+    prepared(store)?;
+    let before = ["15", "18", "12 of 10", "19 of 10", "22"];
+    assert_eq!(shown(store, 99)?, before);
+    assert_eq!(store.counts()?.unevaluated, 6, "what is not given is counted");
+    note(store, 50, None)?;
+    assert_eq!(shown(store, 99)?, [&before[..], &["31 of 30"]].concat());
+    let alerter =
+        Run { program: Program::Alerter, begin: at(60), end: None, done: 0, failed: 0, whole: true };
+    crate::AlertStore::note_run(store, &alerter)?;
+    assert_eq!(shown(store, 99)?.len(), 6, "only the collector's runs count");
+    Ok(())
+}
+
+/// However few are asked for; and any split gives the same entries in the same order.
+pub fn a_run_is_never_split(store: &mut dyn Store) -> Outcomes {
+    let db = prepared(store)?;
+    store.store(&[of_run(30, failed(db, 39, refused()))])?;
+    note(store, 30, Some(40))?;
+    let whole: Vec<Mark> = store.backlog(99)?.into_iter().map(|entry| entry.mark).collect();
+    let mut parts = Vec::new();
+    for expected in [1, 1, 2, 1, 2, 0] {
+        let marks: Vec<Mark> = store.backlog(1)?.into_iter().map(|entry| entry.mark).collect();
+        assert_eq!(marks.len(), expected);
+        store.commit(&Step { marks: marks.clone(), ..Step::default() })?;
+        parts.extend(marks);
+    }
+    assert_eq!(parts, whole);
+    Ok(())
+}
