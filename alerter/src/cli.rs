@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use chrono::{Local, TimeZone as _};
 use clap::{Args, Parser, Subcommand};
@@ -11,6 +12,7 @@ use model::{Exit, Timestamp};
 use storage::{Program, RunLock, SqliteStore, StoreError};
 
 use crate::backtest::command as backtest;
+use crate::check::{self, Verdict};
 use crate::compose::Letterhead;
 use crate::dry_run::Printer;
 use crate::mail::Sender;
@@ -27,7 +29,7 @@ use crate::{test_mail, way_out};
                         75 already running or storage busy, 78 config.xml is wrong.")]
 pub struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
+    asked: Option<Asked>,
     #[command(flatten)]
     run: RunArguments,
     #[command(flatten)]
@@ -55,6 +57,21 @@ struct RunArguments {
 }
 
 #[derive(Debug, Subcommand)]
+enum Asked {
+    #[command(flatten)]
+    Command(Command),
+    /// Say on one line how a client or the fleet is, as a plugin of Nagios
+    #[command(
+        after_help = "Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, which is also what is wrong with the \
+                            command line, config.xml or the storage."
+    )]
+    Check {
+        /// The client's name [default: the whole fleet]
+        client: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum Command {
     /// Evaluate what is new and send what there is to tell (the default)
     Run(RunArguments),
@@ -73,6 +90,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As a program does.
+    Program(Exit),
+    /// As a plugin of Nagios does.
+    Plugin(Verdict),
+}
+
+impl From<Ended> for ExitCode {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Program(exit) => exit.into(),
+            Ended::Plugin(verdict) => verdict.into(),
+        }
+    }
 }
 
 /// What a command ended in other than an exit status: said on stderr by `main`.
@@ -168,18 +203,29 @@ impl Cli {
         clock: &dyn Fn() -> Timestamp,
         sendmail: &Path,
         out: &mut dyn Write,
-    ) -> Result<Exit, Failure> {
+    ) -> Result<Ended, Failure> {
         let now = clock();
+        let dry_run = self.run.dry_run;
+        let command = match self.asked {
+            None => Command::Run(self.run),
+            Some(Asked::Command(command)) => command,
+            Some(Asked::Check { .. }) if dry_run => return Err(Failure::NoDryRun),
+            Some(Asked::Check { client }) => {
+                let answer = check::command::answer(self.common.config.as_deref(), client.as_deref(), now);
+                writeln!(out, "{}", answer.line)?;
+                return Ok(Ended::Plugin(answer.verdict));
+            }
+        };
         let environment = Environment::of_process();
         let settings = config::load(self.common.config.as_deref(), &environment).map_err(Failure::Config)?;
         let hostname = if environment.hostname.is_empty() { "localhost" } else { &environment.hostname };
         let letterhead = Letterhead { version: env!("CARGO_PKG_VERSION"), hostname, time: &local_time };
         let from = way_out::sender(&settings, hostname);
         let job = Job { settings: &settings, from: &from, letterhead, now, clock };
-        match self.command.unwrap_or(Command::Run(self.run)) {
-            Command::Run(RunArguments { dry_run }) if dry_run || self.run.dry_run => dry_run_of(job, out),
+        let exit = match command {
+            Command::Run(RunArguments { dry_run: of_run }) if of_run || dry_run => dry_run_of(job, out),
             Command::Run(_) => whole_run(job, sendmail),
-            _ if self.run.dry_run => Err(Failure::NoDryRun),
+            _ if dry_run => Err(Failure::NoDryRun),
             Command::CheckConfig => {
                 write!(out, "{}", config::summary(&settings))?;
                 Ok(Exit::Ok)
@@ -189,7 +235,8 @@ impl Cli {
                 Ok(backtest::backtest(&arguments, &settings, now, &local_time, out)?)
             }
             Command::Status { json } => status(&settings, now, json, out),
-        }
+        };
+        exit.map(Ended::Program)
     }
 }
 

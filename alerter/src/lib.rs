@@ -4,6 +4,7 @@
 
 pub mod attention;
 pub mod backtest;
+pub mod check;
 pub mod cli;
 pub mod compose;
 pub mod deliver;
@@ -27,3 +28,4 @@ mod tell;
 pub mod test_mail;
 pub mod transport;
 pub mod way_out;
+mod wording;

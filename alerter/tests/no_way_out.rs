@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 
-use alerter::cli::Cli;
+use alerter::cli::{Cli, Ended};
 use clap::Parser as _;
 use common::{Fleet, at};
 use log::{LevelFilter, Log, Metadata, Record};
@@ -51,7 +51,7 @@ fn the_news_waits_and_the_line_to_add_is_shown() {
         (exit, out)
     };
     for _ in 0..2 {
-        assert_eq!(alerter(&["run"]), (Exit::Partial, Vec::new()));
+        assert_eq!(alerter(&["run"]), (Ended::Program(Exit::Partial), Vec::new()));
         let said = std::mem::take(&mut *SAID.0.lock().unwrap());
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(said[0].contains("add to config.xml <mail transport=\"smtp\""), "{said:?}");

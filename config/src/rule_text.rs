@@ -1,6 +1,6 @@
 //! A rule in words, as `check-config` and `explain` show it.
 
-use model::{Aggregate, Hold, Rule, Severity, Unit, metric};
+use model::{Aggregate, Hold, Operator, Rule, Severity, Unit, metric};
 
 /// When a rule breaches, fires and ends: `warning >= 80 %, critical >= 90 %, for 15 min`.
 pub fn rule_text(rule: &Rule) -> String {
@@ -58,9 +58,16 @@ fn hold(rule: &Rule) -> String {
 }
 
 fn clear(rule: &Rule) -> String {
-    let unit = metric::unit(&rule.metric);
-    let operator = rule.threshold.operator.symbol();
-    rule.clear.map_or_else(String::new, |clear| format!("until no longer {operator} {}", unit.show(clear)))
+    let Some(clear) = rule.clear else { return String::new() };
+    let fine = match rule.threshold.operator {
+        Operator::AtLeast => "<",
+        Operator::Above => "<=",
+        Operator::Below => ">=",
+        Operator::AtMost => ">",
+        // What has no fine side has no `clear`.
+        Operator::Equal | Operator::Unequal => return String::new(),
+    };
+    format!("clears {fine} {}", metric::unit(&rule.metric).show(clear))
 }
 
 fn keep(rule: &Rule) -> String {

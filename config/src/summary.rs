@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::{Operator, Rule, Unit, metric};
+use model::{Operator, Pattern, Rule, Unit, metric};
 
 use crate::mail::SENDMAIL;
 use crate::rule_text;
@@ -15,6 +15,8 @@ use crate::settings::{
 
 /// So many clients are named in a warning; of the rest only the number.
 const NAMED: usize = 5;
+/// Globs of more characters than that are counted.
+const GLOBS: usize = 30;
 
 /// What `check-config` prints: the file, the storage, how mail goes, a table of clients with address, login and the
 /// number of their set of rules, the sets of rules, and warnings of what is allowed but hardly meant.
@@ -52,7 +54,9 @@ fn rule_sets(clients: &[Client]) -> Vec<RuleSet<'_>> {
     let mut sets: Vec<RuleSet<'_>> = Vec::new();
     let mut known = std::collections::HashMap::new();
     for (index, client) in clients.iter().enumerate() {
-        let number = *known.entry(rules(&client.rules)).or_insert_with(|| {
+        // Names tell globs apart that are counted only.
+        let names: Vec<_> = client.rules.iter().map(|rule| &rule.id).collect();
+        let number = *known.entry((names, rules(&client.rules))).or_insert_with(|| {
             sets.push(RuleSet { rules: &client.rules, clients: Vec::new() });
             sets.len() - 1
         });
@@ -207,16 +211,28 @@ fn login(ssh: &Ssh, mode: Mode) -> String {
     ways.join(", ")
 }
 
+/// A line for each rule; whom all of them tell is told once.
 fn rules(rules: &[Rule]) -> String {
+    let all = rules.first().map(told).filter(|first| rules.iter().all(|rule| told(rule) == *first));
     let row = |rule: &Rule| {
-        let list = |word: &str, patterns: &[model::Pattern]| {
-            let patterns: Vec<_> = patterns.iter().map(|pattern| pattern.0.as_str()).collect();
-            if patterns.is_empty() { String::new() } else { format!(" {word} {}", patterns.join(",")) }
-        };
         let objects = list("on", &rule.matches) + &list("but", &rule.excludes);
-        [format!("{}{objects}", rule.metric), rule_text(rule), format!("-> {}", told(rule))]
+        let told = if all.is_none() { format!("-> {}", told(rule)) } else { "-".to_owned() };
+        [format!("{}{objects}", rule.metric), rule_text(rule), told]
     };
-    table(&rules.iter().map(row).collect::<Vec<_>>(), "  ")
+    let title = [["RULE", "WHEN", "TELLS"].map(str::to_owned)];
+    let rows: Vec<_> = title.into_iter().chain(rules.iter().map(row)).collect();
+    let all = all.map_or_else(String::new, |all| format!("  all tell {all}\n"));
+    table(&rows, "  ") + &all
+}
+
+/// Globs, or how many they are.
+fn list(word: &str, patterns: &[Pattern]) -> String {
+    let shown = patterns.iter().map(|pattern| pattern.0.as_str()).collect::<Vec<_>>().join(",");
+    match shown.chars().count() {
+        0 => String::new(),
+        1..=GLOBS => format!(" {word} {shown}"),
+        _ => format!(" {word} {} globs", patterns.len()),
+    }
 }
 
 /// Who is told, and when not.

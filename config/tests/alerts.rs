@@ -201,7 +201,7 @@ fn rules_in_words() {
         (r#"<alert type="cpu" limit="90" for="15m"/>"#, "critical >= 90 %, for 15 min"),
         (
             r#"<alert type="disk" warning="80" critical="90" free-below="10G,5G" clear="75" keep-firing-for="1h"/>"#,
-            "warning >= 80 %, critical >= 90 %, below 10 GiB or 5 GiB free, until no longer >= 75 %, ends after 1 h fine",
+            "warning >= 80 %, critical >= 90 %, below 10 GiB or 5 GiB free, clears < 75 %, ends after 1 h fine",
         ),
         (
             r#"<alert type="cpu" limit="90" for="1h" aggregate="avg"/>"#,
