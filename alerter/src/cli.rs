@@ -282,7 +282,7 @@ fn send_test(job: Job, address: Option<&str>, sendmail: &Path, out: &mut dyn Wri
 
 fn status(settings: &Settings, now: Timestamp, json: bool, out: &mut dyn Write) -> Result<Exit, Failure> {
     let mut store = SqliteStore::open_existing(database(settings))?;
-    let status = Status::read(&mut store, settings)?;
+    let status = Status::read(&mut store, settings, now)?;
     if json {
         serde_json::to_writer(&mut *out, &status).map_err(io::Error::from)?;
         writeln!(out)?;

@@ -1,14 +1,18 @@
 //! What is known of the fleet, for people and for programs.
 
+pub(crate) mod alerts;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use config::Settings;
 use model::metric::{self, Unit};
 use model::text::escape;
-use model::{Episode, Host, Sample, Timestamp};
+use model::{Host, Sample, Timestamp};
 use serde::Serialize;
 use storage::{AlertStore, Delivery, History, Latest, Program, Run, StoreError};
+
+pub use alerts::{AlertStatus, PendingStatus, SilenceStatus};
 
 /// The version of the JSON's shape; it grows when a field changes its meaning or goes, not when one is added.
 pub const VERSION: u32 = 1;
@@ -22,6 +26,10 @@ pub struct Status {
     pub clients: Vec<ClientStatus>,
     /// The open episodes, oldest first.
     pub alerts: Vec<AlertStatus>,
+    /// What breaches, but not for long enough to fire, oldest first.
+    pub pending: Vec<PendingStatus>,
+    /// The silences that are not over.
+    pub silences: Vec<SilenceStatus>,
     /// Messages that wait, are in doubt, or were given up, oldest first.
     pub outbox: Vec<MessageStatus>,
     /// Receivers that mail did not reach lately.
@@ -66,39 +74,6 @@ pub struct MetricStatus {
     pub value: f64,
     /// `percent`, `bytes`, `bytes-per-second`, `per-second`, `seconds`, `count` or `flag` (0 or 1).
     pub unit: &'static str,
-}
-
-/// One open episode.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct AlertStatus {
-    /// The episode's id.
-    pub id: String,
-    /// The client's name.
-    pub client: String,
-    /// The rule's metric.
-    pub metric: String,
-    /// Which series.
-    pub labels: BTreeMap<String, String>,
-    /// The rule's id.
-    pub rule: String,
-    /// `warning` or `critical`: the worst so far.
-    pub severity: String,
-    /// The first breach.
-    pub begin: String,
-    /// When it fired.
-    pub fired: String,
-    /// The latest value.
-    pub value: f64,
-    /// The limit that was breached last.
-    pub limit: f64,
-    /// The worst value.
-    pub peak: f64,
-    /// When that was.
-    pub peak_at: String,
-    /// The unit of the values.
-    pub unit: &'static str,
-    /// What a failed collection said; else empty.
-    pub detail: String,
 }
 
 /// One message.
@@ -167,13 +142,20 @@ pub struct RunStatus {
 }
 
 impl Status {
-    /// Reads it from the store.
-    pub fn read<S: AlertStore + History>(store: &mut S, settings: &Settings) -> Result<Self, StoreError> {
+    /// Reads it from the store, as it is at `now`.
+    pub fn read<S: AlertStore + History>(
+        store: &mut S,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         let counts = store.counts()?;
+        let latest = store.latest()?;
         Ok(Self {
             version: VERSION,
-            clients: clients(store.latest()?, settings),
-            alerts: store.open_episodes()?.iter().map(alert).collect(),
+            alerts: alerts::open(store, now)?,
+            pending: alerts::pending(store, &latest, settings)?,
+            silences: store.silences(now)?.into_iter().map(alerts::silence).collect(),
+            clients: clients(latest, settings),
             outbox: store
                 .unsent()?
                 .into_iter()
@@ -267,25 +249,6 @@ fn client(name: &str, latest: Latest, configured: bool) -> ClientStatus {
 fn value(sample: &Sample) -> MetricStatus {
     let unit = unit(&sample.metric);
     MetricStatus { metric: sample.metric.clone(), labels: labels(&sample.labels), value: sample.value, unit }
-}
-
-fn alert(episode: &Episode) -> AlertStatus {
-    AlertStatus {
-        id: episode.id.to_string(),
-        client: episode.client_name.clone(),
-        metric: episode.metric.clone(),
-        labels: labels(&episode.key.labels),
-        rule: episode.key.rule.to_string(),
-        severity: episode.severity.to_string(),
-        begin: rfc3339(episode.begin),
-        fired: rfc3339(episode.fired),
-        value: episode.last_value,
-        limit: episode.limit,
-        peak: episode.peak,
-        peak_at: rfc3339(episode.peak_at),
-        unit: unit(&episode.metric),
-        detail: episode.detail.replace('\n', ": "),
-    }
 }
 
 fn outgoing(message: storage::Message, delivery: Delivery) -> MessageStatus {

@@ -1,13 +1,15 @@
 //! [`Status`] as tables for a person.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::DateTime;
-use model::Timestamp;
 use model::metric::{self, Unit};
 use model::text::{escape, escape_to};
+use model::{EpisodeId, Timestamp};
 
-use crate::status::{ClientStatus, RunStatus, Status};
+use crate::status::{AlertStatus, ClientStatus, RunStatus, Status};
+use crate::wording;
 
 /// The widest cell of a table.
 const CELL: usize = 60;
@@ -18,6 +20,8 @@ pub fn table(status: &Status, now: Timestamp) -> String {
     clients(&mut text, status, now);
     failures(&mut text, status);
     alerts(&mut text, status, now);
+    pending(&mut text, status, now);
+    silences(&mut text, status, now);
     outbox(&mut text, status, now);
     let counts = &status.counts;
     let _ = writeln!(
@@ -73,23 +77,88 @@ fn alerts(text: &mut String, status: &Status, now: Timestamp) {
         return;
     }
     let _ = writeln!(text);
-    let mut rows =
-        vec![["FIRING", "CLIENT", "ALERT", "NOW", "LIMIT", "PEAK", "SINCE"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["FIRING", "ID", "CLIENT", "ALERT", "NOW", "LIMIT", "PEAK", "SINCE", "NEWS"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     for alert in &status.alerts {
         let unit = metric::unit(&alert.metric);
-        let object = alert.labels.values().map(String::as_str).collect::<Vec<_>>().join(" ");
         // The rules over collections have no value of their own.
-        let value = |value: f64| {
-            if metric::describe(&alert.metric).is_some() { unit.show(value) } else { "-".to_owned() }
-        };
+        let value =
+            |value: f64| if wording::has_value(&alert.metric) { unit.show(value) } else { "-".to_owned() };
         rows.push(vec![
-            alert.severity.to_uppercase(),
-            escape(&alert.client),
-            escape_to(format!("{} {object}", alert.metric).trim_end(), CELL),
+            alert.now.to_uppercase(),
+            escape(wording::short_id(&EpisodeId(alert.id.clone()))),
+            if alert.client.is_empty() { "(fleet)".to_owned() } else { escape(&alert.client) },
+            subject(&alert.metric, &alert.labels),
             value(alert.value),
             value(alert.limit),
             value(alert.peak),
             age(&alert.begin, now),
+            news(alert, now),
+        ]);
+    }
+    columns(text, &rows);
+}
+
+/// `disk /var`
+fn subject(metric: &str, labels: &BTreeMap<String, String>) -> String {
+    let object = labels.values().map(String::as_str).collect::<Vec<_>>().join(" ");
+    escape_to(format!("{metric} {object}").trim_end(), CELL)
+}
+
+/// What people hear of it.
+fn news(alert: &AlertStatus, now: Timestamp) -> String {
+    let mut news = Vec::new();
+    if let Some(why) = &alert.acknowledged {
+        news.push(format!("acknowledged: {}", escape_to(why, CELL)));
+    }
+    if !alert.held.is_empty() {
+        news.push(format!("held back: {}", escape_to(&alert.held, CELL)));
+    } else if !alert.told {
+        news.push("not told".to_owned());
+    }
+    if alert.flapping {
+        news.push("flapping".to_owned());
+    }
+    if let Some(since) = &alert.fine_since {
+        news.push(format!("fine since {}", age(since, now)));
+    }
+    if news.is_empty() { "told".to_owned() } else { news.join("; ") }
+}
+
+fn pending(text: &mut String, status: &Status, now: Timestamp) {
+    if status.pending.is_empty() {
+        return;
+    }
+    let _ = writeln!(text);
+    let mut rows = vec![["PENDING", "ALERT", "SINCE", "FIRES AFTER"].map(str::to_owned).to_vec()];
+    for pending in &status.pending {
+        rows.push(vec![
+            escape(&pending.client),
+            subject(&pending.metric, &pending.labels),
+            age(&pending.since, now),
+            pending.missing.clone(),
+        ]);
+    }
+    columns(text, &rows);
+}
+
+fn silences(text: &mut String, status: &Status, now: Timestamp) {
+    if status.silences.is_empty() {
+        return;
+    }
+    let _ = writeln!(text);
+    let mut rows = vec![["SILENCE", "OF", "TYPE", "BEGINS", "ENDS", "WHY"].map(str::to_owned).to_vec()];
+    for silence in &status.silences {
+        rows.push(vec![
+            silence.id.to_string(),
+            escape_to(&silence.target, CELL),
+            silence.metric.as_deref().map_or("all".to_owned(), |metric| escape_to(metric, CELL)),
+            when(&silence.from, now),
+            when(&silence.until, now),
+            escape_to(&silence.why, CELL),
         ]);
     }
     columns(text, &rows);
@@ -134,6 +203,12 @@ fn fullest(client: &ClientStatus) -> String {
         let mount = disk.labels.values().map(String::as_str).collect::<Vec<_>>().join(" ");
         format!("{} {}", Unit::Percent.show(disk.value), escape_to(&mount, 30))
     })
+}
+
+/// `in 3 h`, or when it was.
+fn when(at: &str, now: Timestamp) -> String {
+    let ahead = DateTime::parse_from_rfc3339(at).map_or(0, |at| Timestamp(at.timestamp_millis()).since(now));
+    if ahead > 0 { format!("in {}", wording::millis(ahead)) } else { age(at, now) }
 }
 
 /// `3 min 20 s ago`

@@ -141,3 +141,18 @@ fn local(time: Timestamp) -> String {
         .format("%Y-%m-%d %H:%M:%S %:z")
         .to_string()
 }
+
+/// The text part of a mail, its quoted-printable undone.
+pub(crate) fn text(mail: &storage::Message) -> String {
+    let raw = String::from_utf8(mail.bytes.clone()).unwrap();
+    let (_, body) = raw.split_once("Content-Transfer-Encoding: quoted-printable").unwrap();
+    let (_, body) = body.split_once("\r\n\r\n").unwrap();
+    let body = body.split("\r\n--").next().unwrap().replace("=\r\n", "");
+    let mut bytes = Vec::new();
+    let mut rest = body.as_bytes().iter();
+    while let Some(&byte) = rest.next() {
+        let hex = |digit: Option<&u8>| (*digit.unwrap() as char).to_digit(16).unwrap() as u8;
+        bytes.push(if byte == b'=' { hex(rest.next()) * 16 + hex(rest.next()) } else { byte });
+    }
+    String::from_utf8(bytes).unwrap().replace("\r\n", "\n")
+}
