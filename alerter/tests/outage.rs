@@ -49,7 +49,11 @@ fn three_days_of_a_hundred_clients_are_one_mail_per_receiver() {
             let begins = 1 + (number * 7) % (runs - 40);
             let is_full = (begins..begins + 10).contains(&run) || number % 10 == 0 && run >= runs - 6;
             let value = if is_full { 95.0 } else { 40.0 };
-            fleet.collected(&format!("host{number:02}"), at(run * EVERY), vec![sample("disk", "/var", value)]);
+            fleet.collected(
+                &format!("host{number:02}"),
+                at(run * EVERY),
+                vec![sample("disk", "/var", value)],
+            );
         }
     }
     let mut kept = Kept::default();

@@ -1,6 +1,7 @@
 //! What stands between us and a client, stage by stage: by the same worker and the same code as a collection, but nothing
 //! is stored, and no new host key accepted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::Client;
@@ -56,12 +57,12 @@ pub(crate) struct Subject<'a> {
 
 /// Visits each. A client that was never collected is visited under an identity that is thrown away, and its spool is
 /// removed again.
-pub(crate) fn check(subjects: &[Subject<'_>], slots: usize, preparer: &Preparer) -> Vec<Checked> {
-    let strangers: Vec<_> = subjects.iter().map(|subject| stranger(subject.client)).collect();
-    let whose = |index: usize| match &subjects[index].known {
-        Some((row, identities)) => (row, &identities[..]),
-        None => (&strangers[index].0, &strangers[index].1[..]),
+pub(crate) fn check(subjects: &[Subject<'_>], slots: usize, preparer: &Arc<Preparer>) -> Vec<Checked> {
+    let asked = |subject: &Subject<'_>| {
+        let (row, identities) = subject.known.clone().unwrap_or_else(|| stranger(subject.client));
+        (subject.client.clone(), row, identities)
     };
+    let asked: Arc<[_]> = subjects.iter().map(asked).collect();
     let visits: Vec<_> = subjects
         .iter()
         .map(|subject| Visit {
@@ -71,21 +72,23 @@ pub(crate) fn check(subjects: &[Subject<'_>], slots: usize, preparer: &Preparer)
             standing: Standing { failed_last: false, not_reached_last: false },
         })
         .collect();
-    let collect = |index: usize, (row, identities), errand| {
-        let route = preparer.collect(subjects[index].client, row, identities, errand);
-        route.map(Route::accepting_none)
+    let collect = |errand: Errand| {
+        let (asked, preparer) = (Arc::clone(&asked), Arc::clone(preparer));
+        move |index: usize| {
+            let (client, row, identities) = &asked[index];
+            preparer.collect(client, row, identities, errand).map(Route::accepting_none)
+        }
     };
-    let prepare = |index| collect(index, whose(index), Errand { fresh: true, ..Errand::default() });
+    let prepare = collect(Errand { fresh: true, ..Errand::default() });
     let mut all = All(Vec::new());
     let order: Vec<_> = (0..visits.len()).collect();
-    let Ok(()) = supervise(&visits, &order, slots, None, &prepare, &mut all);
+    let Ok(()) = supervise(&visits, &order, slots, None, prepare, &mut all);
     all.0.sort_by_key(|finished| finished.index);
     let spooled = |finished: &&Finished| subjects[finished.index].known.is_none() && finished.hello.is_some();
     let tidy: Vec<_> = all.0.iter().filter(spooled).map(|finished| finished.index).collect();
-    let errand = Errand { purpose: Purpose::Abandon, ..Errand::default() };
-    let leave = |index| collect(index, whose(index), errand);
+    let leave = collect(Errand { purpose: Purpose::Abandon, ..Errand::default() });
     let mut tidied = All(Vec::new());
-    let Ok(()) = supervise(&visits, &tidy, slots, None, &leave, &mut tidied);
+    let Ok(()) = supervise(&visits, &tidy, slots, None, leave, &mut tidied);
     for left in tidied.0.iter().filter(|finished| !finished.outcome.is_collected()) {
         let name = &subjects[left.index].client.name;
         log::warn!("{name}: the trial's spool could not be removed: {}", told(name, &left.outcome));

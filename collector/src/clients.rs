@@ -1,6 +1,7 @@
 //! What happens to a client beside being collected: a new name, new keys, its removal.
 
 use std::slice::from_ref;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use config::{Client, Settings, StorageUrl};
@@ -107,7 +108,7 @@ impl<'a> Clients<'a> {
         &mut self,
         name: &ClientName,
         purge: bool,
-        preparer: Option<&Preparer>,
+        preparer: Option<&Arc<Preparer>>,
     ) -> Result<String, Refusal> {
         let Some(row) = self.store.find(name)? else {
             return Ok(format!("the storage has no client {name}: there is nothing to remove"));
@@ -148,7 +149,7 @@ impl<'a> Clients<'a> {
     }
 
     /// Gives up what is spooled at `client` for key pairs that are not here any more; what to say.
-    pub(crate) fn discard(&mut self, client: &Client, preparer: &Preparer) -> Result<String, Refusal> {
+    pub(crate) fn discard(&mut self, client: &Client, preparer: &Arc<Preparer>) -> Result<String, Refusal> {
         let name = &client.name;
         let errand = Errand { discard: true, ..Errand::default() };
         let mut given_up = 0;
@@ -172,7 +173,12 @@ impl<'a> Clients<'a> {
     }
 
     /// Visits `client` until its spool is gone; how many new records came.
-    fn leave(&mut self, client: &Client, purpose: Purpose, preparer: &Preparer) -> Result<usize, Refusal> {
+    fn leave(
+        &mut self,
+        client: &Client,
+        purpose: Purpose,
+        preparer: &Arc<Preparer>,
+    ) -> Result<usize, Refusal> {
         let errand = Errand { purpose, ..Errand::default() };
         let mut fetched = 0;
         // What a visit brings, the next acknowledges; and the client's own cron may add to it in between.
@@ -192,14 +198,18 @@ impl<'a> Clients<'a> {
     }
 
     /// One visit, stored as a run stores it.
-    fn visit(&mut self, client: &Client, errand: Errand, preparer: &Preparer) -> Result<Visited, Refusal> {
+    fn visit(
+        &mut self,
+        client: &Client,
+        errand: Errand,
+        preparer: &Arc<Preparer>,
+    ) -> Result<Visited, Refusal> {
         let rows = self.store.clients(from_ref(&client.name), &mut || ClientUid(random::bytes()))?;
         let master = master_key(&self.settings.storage.state_dir())?;
         let now = SystemTime::now().into();
         let identities = keys::open_or_make(&rows, &master, now, &mut self.store, &mut |warning| {
             log::warn!("{warning}");
         })?;
-        let prepare = |_| preparer.collect(client, &rows[0], &identities[&client.name], errand);
         let visit = Visit {
             name: client.name.clone(),
             budget: Budget::new(client.timeout, preparer.largest_probe()),
@@ -211,7 +221,9 @@ impl<'a> Clients<'a> {
             gone: false,
             whole: false,
         };
-        supervise(&[visit], &[0], 1, None, &prepare, &mut ledger)?;
+        let (row, asked, preparer) = (rows[0].clone(), client.clone(), Arc::clone(preparer));
+        let prepare = move |_| preparer.collect(&asked, &row, &identities[&row.name], errand);
+        supervise(&[visit], &[0], 1, None, prepare, &mut ledger)?;
         let Watching { mut batches, gone, whole } = ledger;
         batches.flush()?;
         let line = batches.report.lines.pop().expect("each visit ends in one line");

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use config::{Client, Connection, Environment, HostKeyPolicy, Settings, Ssh, StorageUrl};
 use envelope::MasterKey;
@@ -76,7 +77,7 @@ impl Context {
                 "nobody is there to be asked: compare the fingerprints, then give --yes".to_owned(),
             ));
         }
-        let preparer = Preparer::new(self.wallet(), self.hosts(&settings), Probes::default());
+        let preparer = Arc::new(Preparer::new(self.wallet(), self.hosts(&settings), Probes::default()));
         let file = settings.storage.state_dir().join("known_hosts");
         let (mut asked, mut failed) = (clients, false);
         // What lies behind a hop whose key is new is asked when that is trusted.
@@ -228,8 +229,8 @@ impl Context {
         })
     }
 
-    fn preparer(&self, settings: &Settings) -> Preparer {
-        Preparer::new(self.wallet(), self.hosts(settings), probes(settings))
+    fn preparer(&self, settings: &Settings) -> Arc<Preparer> {
+        Arc::new(Preparer::new(self.wallet(), self.hosts(settings), probes(settings)))
     }
 
     pub(crate) fn rotate_keys(&self, only: &[String]) -> Result<Exit, Stop> {

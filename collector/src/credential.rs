@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use config::{Secret, SecretSource, Ssh};
 use model::Outcome;
@@ -14,6 +13,7 @@ use ssh_key::{LineEnding, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
 use crate::job::{Credentials, Hidden, LoginKey, PublicHalf};
+use crate::once::Once;
 
 /// The most bytes of a key file.
 const MAX_KEY: u64 = 32 * 1024;
@@ -26,32 +26,6 @@ pub(crate) struct Wallet {
     keys: Once<(PathBuf, Option<SecretSource>), ReadKey>,
     /// What commands printed; each runs once.
     printed: Once<String, Result<Secret, String>>,
-}
-
-/// Values that are made once, however many threads ask; who asks for another one meanwhile does not wait. A fleet
-/// shares few credentials, so that a list serves.
-struct Once<K, V>(Mutex<Vec<Cell<K, V>>>);
-
-type Cell<K, V> = (K, Arc<OnceLock<V>>);
-
-impl<K: PartialEq, V: Clone> Once<K, V> {
-    fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
-    }
-
-    fn get(&self, key: K, make: impl FnOnce() -> V) -> V {
-        self.cell(key).get_or_init(make).clone()
-    }
-
-    fn cell(&self, key: K) -> Arc<OnceLock<V>> {
-        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, cell)) = cells.iter().find(|(known, _)| *known == key) {
-            return cell.clone();
-        }
-        let cell = Arc::default();
-        cells.push((key, Arc::clone(&cell)));
-        cell
-    }
 }
 
 type ReadKey = Result<Key, Trouble>;

@@ -20,6 +20,7 @@ mod keys;
 mod known_hosts;
 mod limits;
 mod new_key;
+mod once;
 mod platform;
 mod prepare;
 mod probe;

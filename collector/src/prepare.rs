@@ -1,8 +1,7 @@
 //! What a worker is told: everything about its own server, nothing about any other.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use config::{Client, Connection, HostKeyPolicy, Mode, Ssh};
 use envelope::Identity;
@@ -15,6 +14,7 @@ use crate::credential::Wallet;
 use crate::host_key::Expected;
 use crate::job::{Credentials, Dial, Job, Place, PrivateKey, Task, Way};
 use crate::known_hosts::KnownHosts;
+use crate::once::Once;
 use crate::probe::Probes;
 use crate::route::{self, Leg, Route, Server};
 
@@ -44,7 +44,8 @@ type Reading = Result<KnownHosts, String>;
 pub(crate) struct Hosts {
     own: PathBuf,
     usual: Vec<PathBuf>,
-    read: Mutex<HashMap<PathBuf, Arc<Reading>>>,
+    /// One that does not answer holds up those alone who need it.
+    read: Once<PathBuf, Arc<Reading>>,
 }
 
 impl Hosts {
@@ -54,7 +55,7 @@ impl Hosts {
         Self {
             own: state_dir.join("known_hosts"),
             usual: user.into_iter().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect(),
-            read: Mutex::default(),
+            read: Once::new(),
         }
     }
 
@@ -72,12 +73,11 @@ impl Hosts {
 
     /// Forgets what was read: the files may say more now.
     pub(crate) fn read_again(&self) {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.read.forget();
     }
 
     fn file(&self, file: &Path) -> Arc<Reading> {
-        let mut known = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(file.to_owned()).or_insert_with(|| Arc::new(read(file))).clone()
+        self.read.get(file.to_owned(), || Arc::new(read(file)))
     }
 }
 

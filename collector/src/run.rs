@@ -116,7 +116,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     let window = order.settings.collector_every.or(habit).map(|every| Window::new(begun, every));
     let mut ledger = Batches::new(&rows, &mut store, now, begun);
     ledger.progress = if order.progress { Progress::on_terminal(rows.len()) } else { None };
-    visit(order, &rows, &identities, window, &mut ledger)?;
+    visit(order, &rows, identities, window, &mut ledger)?;
     ledger.flush()?;
     let mut report = ledger.report;
 
@@ -148,7 +148,7 @@ fn begins(store: &mut dyn ReportStore, now: Timestamp) -> Result<Vec<Timestamp>,
 fn visit(
     order: Order<'_>,
     rows: &[ClientRow],
-    identities: &Identities,
+    identities: Identities,
     window: Option<Window>,
     ledger: &mut Batches<'_>,
 ) -> Result<(), StoreError> {
@@ -165,12 +165,14 @@ fn visit(
         .collect();
     let Order { clients, fresh, settings, wallet, hosts, probes, .. } = order;
     let preparer = Preparer::new(wallet, hosts, probes);
-    let prepare = |index: usize| {
-        let row = &rows[index];
-        preparer.collect(clients[index], row, &identities[&row.name], Errand { fresh, ..Errand::default() })
+    let clients: Vec<Client> = clients.iter().copied().cloned().collect();
+    let owned = rows.to_vec();
+    let prepare = move |index: usize| {
+        let row = &owned[index];
+        preparer.collect(&clients[index], row, &identities[&row.name], Errand { fresh, ..Errand::default() })
     };
     let turns = schedule::turns(rows, random::shuffled(visits.len()));
-    supervise(&visits, &turns, settings.concurrency, window, &prepare, ledger)
+    supervise(&visits, &turns, settings.concurrency, window, prepare, ledger)
 }
 
 /// Attempts on their way into the storage, and the report over those that are there.

@@ -3,10 +3,11 @@
 //!
 //! One thread starts the workers and waits for them all by poll(2). It must be one that lives as long as they do: a
 //! worker asks to be killed with the thread that started it. Each job is prepared by a thread of its own, so that a
-//! `password-command` that hangs delays its own clients alone.
+//! `password-command` that hangs, or a key on a file server that is gone, delays its own clients alone. Nobody waits for
+//! such a thread when the visits are over: it ends with the process.
 
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,33 +60,31 @@ pub(crate) fn supervise<L: Ledger>(
     order: &[usize],
     slots: usize,
     window: Option<Window>,
-    prepare: &(dyn Fn(usize) -> Result<Route, Outcome> + Sync),
+    prepare: impl Fn(usize) -> Result<Route, Outcome> + Send + Sync + 'static,
     ledger: &mut L,
 ) -> Result<(), L::Error> {
     let (ready, readies) = mpsc::channel();
     let (bell, ring) = std::io::pipe().expect("a process that has just begun has room for a pipe");
-    let desk = Desk { prepare, ready, ring };
-    thread::scope(|scope| {
-        let mut ask = |index| {
-            let asked = thread::Builder::new().spawn_scoped(scope, {
-                let desk = &desk;
-                move || desk.work(index)
-            });
-            if asked.is_err() {
-                // No thread to spare: then the others wait for this one.
-                desk.work(index);
-            }
-        };
-        let of = |index: usize| (visits[index].standing, visits[index].processes);
-        let queue = Queue::new(of, order, slots.min(affordable()));
-        let mut supervisor = Supervisor { slots: Vec::new(), queue, window, bell };
-        supervisor.run(visits, (&mut ask, &readies), ledger)
-    })
+    let desk = Arc::new(Desk { prepare, ready, ring });
+    let mut ask = |index| {
+        let asked = thread::Builder::new().spawn({
+            let desk = Arc::clone(&desk);
+            move || desk.work(index)
+        });
+        if asked.is_err() {
+            // No thread to spare: then the others wait for this one.
+            desk.work(index);
+        }
+    };
+    let of = |index: usize| (visits[index].standing, visits[index].processes);
+    let queue = Queue::new(of, order, slots.min(affordable()));
+    let mut supervisor = Supervisor { slots: Vec::new(), queue, window, bell };
+    supervisor.run(visits, (&mut ask, &readies), ledger)
 }
 
 /// Where jobs are prepared.
-struct Desk<'a> {
-    prepare: &'a (dyn Fn(usize) -> Result<Route, Outcome> + Sync),
+struct Desk<P> {
+    prepare: P,
     ready: mpsc::Sender<Ready>,
     ring: PipeWriter,
 }
@@ -93,7 +92,7 @@ struct Desk<'a> {
 /// The job of a visit, or why there is none.
 type Ready = (usize, Result<Route, Outcome>);
 
-impl Desk<'_> {
+impl<P: Fn(usize) -> Result<Route, Outcome>> Desk<P> {
     /// Prepares one job. A supervisor that has given up wants it no more.
     fn work(&self, index: usize) {
         if self.ready.send((index, (self.prepare)(index))).is_ok() {
@@ -238,7 +237,7 @@ mod tests {
         let mut seen = Seen(Vec::new());
         let refuse = |index: usize| Err(Outcome::Credential { detail: index.to_string() });
         let order: Vec<_> = (0..50).rev().collect();
-        supervise(&visits(&[false; 50]), &order, 4, None, &refuse, &mut seen).unwrap();
+        supervise(&visits(&[false; 50]), &order, 4, None, refuse, &mut seen).unwrap();
         seen.0.sort_by_key(|(index, _)| *index);
         let expected = (0..50).map(|index| (index, refuse(index).unwrap_err())).collect::<Vec<_>>();
         assert_eq!(seen.0, expected);
@@ -267,36 +266,57 @@ mod tests {
     fn a_credential_that_is_slow_to_come_holds_up_nobody_else() {
         let (open, opened) = mpsc::channel();
         let opened = std::sync::Mutex::new(opened);
-        let prepare = |index: usize| {
+        let prepare = move |index: usize| {
             if index == 0 {
                 let _ = opened.lock().unwrap().recv();
             }
             Err(Outcome::Credential { detail: String::new() })
         };
         let mut gate = Gate(Seen(Vec::new()), 9, open);
-        supervise(&visits(&[false; 10]), &(0..10).collect::<Vec<_>>(), 4, None, &prepare, &mut gate).unwrap();
+        supervise(&visits(&[false; 10]), &(0..10).collect::<Vec<_>>(), 4, None, prepare, &mut gate).unwrap();
         let Gate(Seen(ended), ..) = gate;
         assert_eq!(ended.last().map(|(index, _)| *index), Some(0));
         assert!(ended.iter().all(|(_, outcome)| matches!(outcome, Outcome::Credential { .. })), "{ended:?}");
     }
 
     #[test]
+    fn a_file_that_never_answers_holds_up_no_run() {
+        let (keep, kept) = mpsc::channel::<()>();
+        let kept = std::sync::Mutex::new(kept);
+        let prepare = move |_| {
+            // As a file on a server that is gone: nothing ends this but the end of the process.
+            let _ = kept.lock().unwrap().recv();
+            Err(Outcome::NotReached)
+        };
+        let mut seen = Seen(Vec::new());
+        let window = Window::new(Instant::now(), Duration::from_secs(60));
+        supervise(&visits(&[false; 2]), &[0, 1], 2, Some(window), prepare, &mut seen).unwrap();
+        assert_eq!(seen.0.len(), 2);
+        assert!(seen.0.iter().all(|(_, outcome)| matches!(outcome, Outcome::Timeout { .. })), "{:?}", seen.0);
+        drop(keep);
+    }
+
+    #[test]
     fn a_visit_counts_for_all_its_processes() {
-        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let prepare = |_| {
-            most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
-            thread::sleep(Duration::from_millis(5));
-            now.fetch_sub(1, SeqCst);
-            Err(Outcome::Credential { detail: String::new() })
+        let counts = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+        let prepare = {
+            let counts = Arc::clone(&counts);
+            move |_| {
+                let (now, most) = &*counts;
+                most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                thread::sleep(Duration::from_millis(5));
+                now.fetch_sub(1, SeqCst);
+                Err(Outcome::Credential { detail: String::new() })
+            }
         };
         let mut visits = visits(&[false; 12]);
         for visit in &mut visits {
             visit.processes = 3;
         }
         let mut seen = Seen(Vec::new());
-        supervise(&visits, &(0..12).collect::<Vec<_>>(), 6, None, &prepare, &mut seen).unwrap();
+        supervise(&visits, &(0..12).collect::<Vec<_>>(), 6, None, prepare, &mut seen).unwrap();
         assert_eq!(seen.0.len(), 12);
-        assert!(most.into_inner() <= 2);
+        assert!(counts.1.load(SeqCst) <= 2);
     }
 
     #[test]
@@ -304,7 +324,7 @@ mod tests {
         let mut seen = Seen(Vec::new());
         let prepare = |_| panic!("nothing is to be prepared");
         let over = Window::new(Instant::now(), Duration::ZERO);
-        supervise(&visits(&[false; 3]), &[0, 1, 2], 4, Some(over), &prepare, &mut seen).unwrap();
+        supervise(&visits(&[false; 3]), &[0, 1, 2], 4, Some(over), prepare, &mut seen).unwrap();
         assert_eq!(seen.0.iter().filter(|(_, outcome)| *outcome == Outcome::NotReached).count(), 3);
     }
 }

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Client, Connection, Ssh};
@@ -35,7 +36,7 @@ pub(crate) struct Seen<'a> {
 
 /// Asks the servers of `clients` for their host keys. No credential goes there; those of the hops on the way go to hops
 /// whose keys are known, and the key of one that is not is what is shown.
-pub(crate) fn see<'a>(clients: &[&'a Client], slots: usize, preparer: &Preparer) -> Seen<'a> {
+pub(crate) fn see<'a>(clients: &[&'a Client], slots: usize, preparer: &Arc<Preparer>) -> Seen<'a> {
     let clients: Vec<&Client> =
         clients.iter().copied().filter(|client| matches!(client.connection, Connection::Ssh(_))).collect();
     let visits: Vec<_> = clients
@@ -47,9 +48,13 @@ pub(crate) fn see<'a>(clients: &[&'a Client], slots: usize, preparer: &Preparer)
             standing: Standing { failed_last: false, not_reached_last: false },
         })
         .collect();
-    let prepare = |index: usize| preparer.host_key(clients[index]);
+    let prepare = {
+        let preparer = Arc::clone(preparer);
+        let clients: Vec<Client> = clients.iter().copied().cloned().collect();
+        move |index: usize| preparer.host_key(&clients[index])
+    };
     let mut finished = All(Vec::new());
-    let Ok(()) = supervise(&visits, &random::shuffled(visits.len()), slots, None, &prepare, &mut finished);
+    let Ok(()) = supervise(&visits, &random::shuffled(visits.len()), slots, None, prepare, &mut finished);
     finished.0.sort_by_key(|finished| finished.index);
 
     let mut seen = Seen { lines: Vec::new(), new: Vec::new(), failed: false, behind: Vec::new() };

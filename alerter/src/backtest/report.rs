@@ -129,9 +129,9 @@ fn suggestions(episodes: &[&Episode], rules: &Rulebook, end: Timestamp) -> Vec<S
     if count < FEW || model::rule::is_event(&rule.metric) {
         return Vec::new();
     }
-    let held = if let Hold::Span(span) = rule.hold { span } else { 0 };
+    let span = if let Hold::Span(span) = rule.hold { span } else { 0 };
     let told = |hold: i64| episodes.iter().filter(|episode| duration(episode, end) > hold).count();
-    let longer = HOLDS.iter().find(|(_, hold)| *hold > held && told(*hold) * 2 <= count);
+    let longer = HOLDS.iter().find(|(_, hold)| *hold > span && told(*hold) * 2 <= count);
     let hold = longer.filter(|_| rule.aggregate.is_none()).map(|(written, hold)| {
         format!("for=\"{written}\" would have told about {} of them: the others were shorter", told(*hold))
     });
