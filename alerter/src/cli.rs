@@ -15,12 +15,13 @@ use crate::backtest::command as backtest;
 use crate::check::{self, Verdict};
 use crate::compose::Letterhead;
 use crate::dry_run::Printer;
+use crate::explain::command::Question;
 use crate::mail::Sender;
 use crate::run::{Job, run};
 use crate::status::Status;
 use crate::table::table;
 use crate::transport::Transport;
-use crate::{test_mail, way_out};
+use crate::{explain, test_mail, way_out};
 
 /// Tells people what the collected reports say.
 #[derive(Debug, Parser)]
@@ -84,6 +85,14 @@ enum Command {
     },
     /// Say what the rules would have told of a history, and how many mails that makes
     Backtest(backtest::Arguments),
+    /// Say of each rule of a client how its values stand, and why it did or did not fire
+    Explain {
+        /// The client's name
+        client: String,
+        /// Only the rules of this type
+        #[arg(value_name = "TYPE")]
+        kind: Option<String>,
+    },
     /// Show clients, open alerts and mails that wait
     Status {
         /// As JSON, for programs
@@ -119,6 +128,8 @@ pub enum Failure {
     Storage(StoreError),
     /// A history, or a rule to try.
     Backtest(String),
+    /// A client that is not there, or a type that no rule of it has.
+    Unknown(String),
     /// Standard output.
     Output(io::Error),
     /// There is no way to send mail.
@@ -137,7 +148,7 @@ impl Failure {
             Self::Storage(error) => error.exit(),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Output(_) | Self::NoWayOut => Exit::Partial,
-            Self::NoReceiver | Self::NoDryRun | Self::Backtest(_) => Exit::Usage,
+            Self::NoReceiver | Self::NoDryRun | Self::Backtest(_) | Self::Unknown(_) => Exit::Usage,
         }
     }
 }
@@ -148,7 +159,7 @@ impl fmt::Display for Failure {
             Self::Config(faults) => write!(f, "{faults}"),
             Self::Storage(error) => write!(f, "{error}: {}", error.remedy()),
             Self::Output(error) => write!(f, "standard output cannot be written: {error}"),
-            Self::Backtest(faults) => write!(f, "{faults}"),
+            Self::Backtest(fault) | Self::Unknown(fault) => write!(f, "{fault}"),
             Self::NoWayOut => write!(
                 f,
                 "there is no way to send mail: add to config.xml \
@@ -175,6 +186,15 @@ impl From<backtest::Failure> for Failure {
             backtest::Failure::Rule(faults) => Self::Backtest(faults.to_string()),
             backtest::Failure::Storage(error) => Self::Storage(error),
             backtest::Failure::Output(error) => Self::Output(error),
+        }
+    }
+}
+
+impl From<explain::command::Failure> for Failure {
+    fn from(failure: explain::command::Failure) -> Self {
+        match failure {
+            explain::command::Failure::Unknown(what) => Self::Unknown(what),
+            explain::command::Failure::Storage(error) => Self::Storage(error),
         }
     }
 }
@@ -233,6 +253,11 @@ impl Cli {
             Command::TestMail { address } => send_test(job, address.as_deref(), sendmail, out),
             Command::Backtest(arguments) => {
                 Ok(backtest::backtest(&arguments, &settings, now, &local_time, out)?)
+            }
+            Command::Explain { client, kind } => {
+                let question = Question { client: &client, kind: kind.as_deref(), now };
+                write!(out, "{}", explain::command::answer(&settings, question, &local_time)?)?;
+                Ok(Exit::Ok)
             }
             Command::Status { json } => status(&settings, now, json, out),
         };

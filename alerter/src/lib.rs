@@ -11,6 +11,7 @@ pub mod deliver;
 mod digest;
 pub mod dry_run;
 pub mod evaluate;
+pub mod explain;
 #[cfg(test)]
 mod fixtures;
 pub mod fold;

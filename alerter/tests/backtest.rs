@@ -217,3 +217,53 @@ fn a_noisy_rule_gets_a_suggestion() {
     let output = Desk::new(&config, &history).backtest(&["--from", "history.csv"]);
     insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
 }
+
+/// Counts what it is handed.
+struct Counted(usize);
+
+impl alerter::transport::Transport for Counted {
+    fn deliver(&mut self, _: &storage::Message) -> alerter::transport::Answer {
+        self.0 += 1;
+        alerter::transport::Answer::Accepted { said: "250".to_owned() }
+    }
+
+    fn name(&self) -> String {
+        "a count".to_owned()
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+    /// A backtest counts the mails that runs every five minutes would have sent, reminders included.
+    #[test]
+    fn a_backtest_counts_as_many_mails_as_real_runs_send(
+        values in proptest::collection::vec(proptest::sample::select(vec![50.0, 85.0, 95.0]), 2..120),
+        stretch in 1_usize..8,
+    ) {
+        use alerter::{backtest, rulebook::Rulebook};
+        let mail = r#"<mail transport="directory" path="/nonexistent" repeat="1h"/>"#;
+        let clients: String = ["web1", "db2"].map(|name| common::client(name, "ops@x.org, dev@x.org")).concat();
+        let settings = common::settings(&[mail, &clients].concat());
+        let values: Vec<f64> = values.into_iter().flat_map(|value| vec![value; stretch]).take(150).collect();
+        let mut fleet = Fleet::new();
+        let mut post = Counted(0);
+        let mut history = std::collections::BTreeMap::new();
+        for (i, value) in values.iter().enumerate() {
+            // The second client does the same, later.
+            let other = values[i.saturating_sub(7)];
+            for (client, value) in [("web1", *value), ("db2", other)] {
+                let samples = vec![sample("disk", "/var", value)];
+                fleet.collected(client, at(i as i64 * 5), samples.clone());
+                let reports: &mut Vec<_> = history.entry(client.parse().unwrap()).or_default();
+                reports.push((at(i as i64 * 5), samples));
+            }
+            fleet.run(&settings, i as i64 * 5, Some(&mut post));
+        }
+        let rules = Rulebook::of(&settings);
+        let outcome = backtest::replay(history, &rules);
+        let end = at(values.len() as i64 * 5 - 5);
+        let runs = backtest::Runs { every_ms: 300_000, repeat_ms: Some(3_600_000), end };
+        let counted = backtest::count(&outcome.facts, &outcome.episodes, &rules, runs);
+        proptest::prop_assert_eq!(counted, post.0);
+    }
+}

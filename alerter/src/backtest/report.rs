@@ -67,7 +67,7 @@ pub fn text(outcome: &Outcome, mails: usize, rules: &Rulebook, time: &dyn Fn(Tim
     let (reports, episodes) = (outcome.reports, outcome.episodes.len());
     let _ = writeln!(text, "{reports} reports from {} to {}", time(begin), time(end));
     let weekly =
-        if days > 0.0 { format!(", {:.1} a week", mails as f64 * 7.0 / days) } else { String::new() };
+        if days >= 7.0 { format!(", {:.1} a week", mails as f64 * 7.0 / days) } else { String::new() };
     let _ = writeln!(text, "{episodes} episodes, {mails} mails (reminders included){weekly}\n");
     let mut by_rule: BTreeMap<(&str, &str), Vec<&Episode>> = BTreeMap::new();
     for episode in &outcome.episodes {

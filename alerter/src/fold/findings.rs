@@ -11,23 +11,23 @@ const FAILED_UNITS: &str = "custom:systemd_units_failed";
 
 /// One value for a rule, with what belongs to it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Finding<'a> {
-    pub(super) labels: Labels,
-    pub(super) value: f64,
+pub(crate) struct Finding<'a> {
+    pub(crate) labels: Labels,
+    pub(crate) value: f64,
     /// Free bytes beside a percentage in use.
-    pub(super) free: Option<f64>,
-    pub(super) evidence: Option<&'a Evidence>,
-    pub(super) detail: String,
+    pub(crate) free: Option<f64>,
+    pub(crate) evidence: Option<&'a Evidence>,
+    pub(crate) detail: String,
 }
 
 impl Finding<'_> {
-    pub(super) fn new(labels: Labels, value: f64) -> Self {
+    pub(crate) fn new(labels: Labels, value: f64) -> Self {
         Finding { labels, value, free: None, evidence: None, detail: String::new() }
     }
 }
 
 /// A report, ready to be asked by many rules.
-pub(super) struct Reading<'a> {
+pub(crate) struct Reading<'a> {
     /// One value per series, whatever a client sends: of several the last counts.
     by_metric: HashMap<&'a str, BTreeMap<&'a Labels, f64>>,
     evidence: &'a Evidence,
@@ -36,7 +36,7 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(samples: &'a [Sample], evidence: &'a Evidence, rebooted: bool) -> Self {
+    pub(crate) fn new(samples: &'a [Sample], evidence: &'a Evidence, rebooted: bool) -> Self {
         let mut by_metric: HashMap<&str, BTreeMap<&Labels, f64>> = HashMap::new();
         for sample in samples {
             by_metric.entry(&sample.metric).or_default().insert(&sample.labels, sample.value);
@@ -45,7 +45,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What it says to `rule`; `waiting`: the series of the rule that do not just do well.
-    pub(super) fn findings(&self, rule: &Rule, waiting: impl FnOnce() -> Vec<Labels>) -> Vec<Finding<'a>> {
+    pub(crate) fn findings(&self, rule: &Rule, waiting: impl FnOnce() -> Vec<Labels>) -> Vec<Finding<'a>> {
         let mut findings = match rule.metric.as_str() {
             REBOOT => vec![Finding::new(Labels::none(), f64::from(u8::from(self.rebooted)))],
             SERVICE => self.units(rule, waiting),

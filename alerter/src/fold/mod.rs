@@ -4,7 +4,7 @@
 //! collector, so every split of the same entries into batches and runs gives the same episodes and facts.
 
 mod collections;
-mod findings;
+pub(crate) mod findings;
 mod known;
 mod reports;
 
