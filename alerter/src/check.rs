@@ -6,7 +6,6 @@ pub mod command;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use config::Client;
@@ -37,12 +36,6 @@ pub enum Verdict {
     Critical = 2,
     /// It cannot be said.
     Unknown = 3,
-}
-
-impl From<Verdict> for ExitCode {
-    fn from(verdict: Verdict) -> Self {
-        Self::from(verdict as u8)
-    }
 }
 
 impl fmt::Display for Verdict {

@@ -114,7 +114,7 @@ impl From<Ended> for ExitCode {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Program(exit) => exit.into(),
-            Ended::Plugin(verdict) => verdict.into(),
+            Ended::Plugin(verdict) => Self::from(verdict as u8),
         }
     }
 }

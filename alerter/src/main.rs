@@ -44,7 +44,7 @@ fn misused(error: &clap::Error) -> ExitCode {
         Exit::Ok.into()
     } else if check::is_asked_for(std::env::args_os().skip(1)) {
         // A plugin that ended with 2 would say that something is critical.
-        Verdict::Unknown.into()
+        Ended::Plugin(Verdict::Unknown).into()
     } else {
         Exit::Usage.into()
     }

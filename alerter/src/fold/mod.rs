@@ -7,6 +7,8 @@ mod collections;
 pub(crate) mod findings;
 mod known;
 mod reports;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -152,7 +154,8 @@ impl<'a> Fold<'a> {
         if let (Some(open), Some((reason, ordinal))) = (open, news) {
             self.tell(&open, rule, (reason, ordinal), subject.at, holding.as_ref());
         }
-        if before != after {
+        // What is fine and was is not kept, so that it costs no write.
+        if before != after && !(before.is_idle() && after.is_idle()) {
             self.set_state(&key, after);
         }
     }
@@ -238,6 +241,10 @@ impl<'a> Fold<'a> {
     }
 
     fn tell_end(&mut self, id: &EpisodeId, ordinal: u32, at: Timestamp, after: Timestamp) {
+        if after == Timestamp(i64::MAX) {
+            // Within a window that never closes.
+            return;
+        }
         let audience = self.known.audience.get(id).cloned().unwrap_or_default();
         let severity = self.severity_of(id);
         self.put_facts(id, (Reason::Resolved, ordinal), severity, (at, after), audience);

@@ -1,0 +1,93 @@
+//! What a batch comes to.
+
+use model::{ClientName, Evidence, Labels, Rule, Sample};
+
+use super::*;
+use crate::fixtures::{T0, disk_rule};
+
+fn report(minute: i64, samples: &[(&str, &str, f64)]) -> Unevaluated {
+    let sample = |(metric, mount, value): &(&str, &str, f64)| Sample {
+        metric: (*metric).to_owned(),
+        labels: if mount.is_empty() { Labels::none() } else { Labels::one("mount", mount) },
+        value: *value,
+    };
+    Unevaluated {
+        mark: Mark::Report(minute),
+        client: ClientUid([1; 16]),
+        client_name: "web1".parse().unwrap(),
+        event_time: T0.plus(minute * 60_000),
+        entry: Entry::Report { samples: samples.iter().map(sample).collect(), evidence: Evidence::default() },
+    }
+}
+
+fn folded(batch: &[Unevaluated], rules: &[Rule]) -> Step {
+    let name: ClientName = "web1".parse().unwrap();
+    fold(batch, Known::default(), &Rulebook::new([(&name, rules)]))
+}
+
+#[test]
+fn what_is_fine_costs_a_mark_and_a_memory() {
+    let step = folded(&[report(0, &[("disk", "/", 50.0)])], &[disk_rule()]);
+    assert_eq!(step.marks, [Mark::Report(0)]);
+    assert_eq!((step.states.len(), step.episodes.len(), step.facts.len()), (0, 0, 0));
+    assert_eq!(step.memories[0].1.reported, Some(T0));
+}
+
+#[test]
+fn a_report_older_than_one_that_was_evaluated_changes_nothing() {
+    let name: ClientName = "web1".parse().unwrap();
+    let rules = [disk_rule()];
+    let rulebook = Rulebook::new([(&name, rules.as_slice())]);
+    let memory = ClientMemory { reported: Some(T0.plus(600_000)), ..ClientMemory::default() };
+    let memories = [(ClientUid([1; 16]), memory)].into();
+    let late = report(5, &[("disk", "/", 99.0)]);
+    let step = fold(&[late], Known { memories, ..Known::default() }, &rulebook);
+    assert_eq!(step, Step { marks: vec![Mark::Report(5)], ..Step::default() });
+}
+
+#[test]
+fn what_is_not_reported_for_a_day_has_vanished() {
+    let full = report(0, &[("disk", "/usb", 99.0), ("disk", "/", 10.0)]);
+    let others = [60, 1439, 1440].map(|minute| report(minute, &[("disk", "/", 10.0)]));
+    let silent = report(3000, &[]);
+    let ended = |batch: &[Unevaluated]| folded(batch, &[disk_rule()]).episodes[0].end;
+    let end = |minute: i64, why| Some(EpisodeEnd { at: T0.plus(minute * 60_000), why });
+    assert_eq!(ended(&[vec![full.clone()], others[..2].to_vec()].concat()), None);
+    assert_eq!(ended(&[vec![full.clone()], others.to_vec()].concat()), end(1440, EndReason::Vanished));
+    assert_eq!(ended(&[full, silent]), None, "a record without values, or a gap, says nothing of it");
+}
+
+#[test]
+fn a_boot_is_told_by_the_uptime() {
+    let rule = Rule { metric: "reboot".to_owned(), ..crate::fixtures::rule("reboot", None, Some(1.0)) };
+    let up = |minute, seconds| report(minute, &[("uptime", "", seconds)]);
+    let reboots = |batch: &[Unevaluated]| folded(batch, std::slice::from_ref(&rule)).facts.len();
+    assert_eq!(reboots(&[up(0, 900.0)]), 0, "the first report says nothing");
+    assert_eq!(reboots(&[up(0, 900.0), up(5, 1200.0), up(1000, 60_900.0)]), 0);
+    assert_eq!(reboots(&[up(0, 900.0), up(5, 120.0), up(10, 420.0)]), 1);
+    // Reports that drift by half a minute are of the same boot.
+    assert_eq!(reboots(&[up(0, 900.0), up(5, 1170.0), up(10, 1530.0)]), 0);
+}
+
+#[test]
+fn a_mount_point_that_has_to_be_there_is_missed_in_a_report_about_others_only() {
+    let rule = Rule {
+        metric: "mount".to_owned(),
+        matches: vec![model::Pattern("/data".to_owned()), model::Pattern("/mnt/*".to_owned())],
+        ..crate::fixtures::rule("mount", None, Some(1.0))
+    };
+    let values = |samples: &[(&str, &str, f64)]| {
+        let step = folded(&[report(0, samples)], std::slice::from_ref(&rule));
+        step.episodes.iter().map(|e| (e.key.labels.object(), e.last_value)).collect::<Vec<_>>()
+    };
+    let one = |mount: &str, value| vec![(mount.to_owned(), value)];
+    assert_eq!(values(&[("disk", "/", 10.0)]), one("/data", 2.0));
+    assert_eq!(values(&[("disk", "/data", 10.0), ("read-only", "/data", 0.0)]), []);
+    assert_eq!(values(&[("disk", "/data", 10.0), ("read-only", "/data", 1.0)]), one("/data", 1.0));
+    assert_eq!(
+        values(&[("mount-stuck", "/data", 1.0)]),
+        [],
+        "that it does not answer is told by mount-stuck"
+    );
+    assert_eq!(values(&[("cpu", "", 1.0)]), []);
+}
