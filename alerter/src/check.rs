@@ -182,7 +182,8 @@ pub fn fleet(
         _ if verdict == Verdict::Critical => Answer::new(verdict, &shown, &values),
         Some(idle) => Answer::new(Verdict::Unknown, &idle, &values),
         None if verdict == Verdict::Ok => {
-            Answer::new(verdict, &format!("{clients} clients, nothing fires"), &values)
+            let noun = if clients == 1 { "client" } else { "clients" };
+            Answer::new(verdict, &format!("{clients} {noun}, nothing fires"), &values)
         }
         None => Answer::new(verdict, &shown, &values),
     }

@@ -206,6 +206,19 @@ mod tests {
         assert_eq!(closes(&tokyo, "2026-11-20T23:30:00Z"), None);
     }
 
+    #[test]
+    fn no_time_is_too_far_away() {
+        let windows = [window(Some((60, 150)), &[]), window(None, &[1, 2]), window(None, &[])];
+        for millis in
+            [i64::MIN, -8_334_601_228_800_001, -8_334_601_228_800_000, 8_210_266_876_799_999, i64::MAX]
+        {
+            for (window, zone) in windows.iter().zip([Tz::Europe__Berlin, Tz::Pacific__Kiritimati, Tz::UTC]) {
+                let closes = window.closes(Timestamp(millis), &zone);
+                assert!(closes.is_none_or(|closes| closes.0 > millis), "{millis}: {closes:?}");
+            }
+        }
+    }
+
     /// The minutes of some days with what the clock shows, as a table: the plain model.
     fn table(zone: Tz, first: Timestamp) -> Vec<(Timestamp, NaiveDateTime)> {
         let minute = |number: i64| {

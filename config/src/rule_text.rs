@@ -10,7 +10,9 @@ pub fn rule_text(rule: &Rule) -> String {
 
 /// Whether it has a limit that is worth a word: what is there or not has none.
 fn has_limit(rule: &Rule) -> bool {
-    metric::describe(&rule.metric).is_some() || metric::unit(&rule.metric) == Unit::Seconds
+    let unit = metric::unit(&rule.metric);
+    let is_yes = unit == Unit::Flag && rule.threshold.operator == Operator::AtLeast;
+    !is_yes && (metric::describe(&rule.metric).is_some() || unit == Unit::Seconds)
 }
 
 fn limits(rule: &Rule) -> String {
