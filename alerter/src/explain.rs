@@ -21,6 +21,8 @@ use series::{Series, series};
 
 /// The most characters of a rule or of a note.
 const LINE: usize = 300;
+/// So many faults of readers are shown.
+const FAULTS: usize = 10;
 
 /// What is known of a client.
 #[derive(Clone, Copy)]
@@ -31,6 +33,8 @@ pub struct Subject<'a> {
     pub rules: &'a Rulebook<'a>,
     /// Its newest report: when that was true, and its values.
     pub report: Option<(Timestamp, &'a [Sample])>,
+    /// The probe's readers that could not tell all they should for it, with why.
+    pub faults: &'a [(String, String)],
     /// The latest attempt to collect it.
     pub attempt: Option<(Timestamp, &'a Outcome)>,
     /// What is known of its alerts.
@@ -80,6 +84,10 @@ fn head(subject: Subject) -> String {
             ago(at),
             escape_to(&outcome.message(), LINE)
         );
+    }
+    for (reader, fault) in subject.faults.iter().take(FAULTS) {
+        let (reader, fault) = (escape_to(reader, LINE), escape_to(fault, LINE));
+        let _ = writeln!(text, "Not read by the probe: {reader}: {fault}");
     }
     if let Some(why) = subject.unseen {
         let _ = writeln!(text, "No reminders now: {why}");

@@ -61,6 +61,8 @@ pub struct ClientStatus {
     pub host: Option<Host>,
     /// The newest values.
     pub metrics: Vec<MetricStatus>,
+    /// The probe's readers that could not tell all they should for those, with why.
+    pub reader_faults: BTreeMap<String, String>,
 }
 
 /// One value.
@@ -225,6 +227,7 @@ fn never(name: &str) -> ClientStatus {
         event_time: None,
         host: None,
         metrics: Vec::new(),
+        reader_faults: BTreeMap::new(),
     }
 }
 
@@ -237,6 +240,7 @@ fn client(name: &str, latest: Latest, configured: bool) -> ClientStatus {
         let (message, remedy) = (outcome.message(), outcome.remedy());
         status.message = if remedy.is_empty() { message } else { format!("{message}: {remedy}") };
     }
+    status.reader_faults = latest.faults.into_iter().collect();
     if let Some((at, host, samples)) = latest.report {
         status.event_time = Some(rfc3339(at));
         status.host = Some(host);

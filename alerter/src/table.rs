@@ -14,11 +14,15 @@ use crate::wording;
 /// The widest cell of a table.
 const CELL: usize = 60;
 
+/// So many faults of readers are shown of a client.
+const FAULTS: usize = 10;
+
 /// `status` as text; `now` turns times into ages.
 pub fn table(status: &Status, now: Timestamp) -> String {
     let mut text = String::new();
     clients(&mut text, status, now);
     failures(&mut text, status);
+    unread(&mut text, status);
     alerts(&mut text, status, now);
     pending(&mut text, status, now);
     silences(&mut text, status, now);
@@ -68,6 +72,24 @@ fn failures(text: &mut String, status: &Status) {
     }
     for client in failed {
         let _ = writeln!(text, "  {}: {}", client.name, escape_to(&client.message, 400));
+    }
+}
+
+/// What the probes could not read: values that are missing above, and alerts that have nothing to go by.
+fn unread(text: &mut String, status: &Status) {
+    let with_faults: Vec<_> = status
+        .clients
+        .iter()
+        .filter(|client| client.configured && !client.reader_faults.is_empty())
+        .collect();
+    if !with_faults.is_empty() {
+        let _ = writeln!(text, "\nNot read by the probe");
+    }
+    for client in with_faults {
+        for (reader, fault) in client.reader_faults.iter().take(FAULTS) {
+            let _ =
+                writeln!(text, "  {}: {}: {}", client.name, escape_to(reader, CELL), escape_to(fault, 300));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use alerter::dry_run::Printer;
 use alerter::explain::command::{Failure, Question, of_store};
 use common::{Fleet, at, sample, settings};
 use config::Settings;
-use model::{Acknowledgement, EpisodeId, Labels, Outcome, Silence, Timestamp};
+use model::{Acknowledgement, EpisodeId, Labels, Outcome, ReaderOutcome, Silence, Timestamp};
 use storage::{AlertStore, History, ReportStore, SqliteStore};
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
@@ -43,6 +43,8 @@ fn plain(metric: &str, value: f64) -> model::Sample {
 
 fn busy<S: ReportStore + AlertStore + History>(fleet: &mut Fleet<S>, settings: &Settings) {
     let mut printer = Printer(Vec::new());
+    let (reader, fault) = ("temperature".to_owned(), Some("/sys/class/hwmon: Permission denied".to_owned()));
+    fleet.readers = vec![ReaderOutcome { reader, micros: 1, fault }];
     for (minute, swap) in [(0, 60.0), (5, 40.0)] {
         let mut samples = Vec::new();
         for (mount, used, free) in [("/", 85.0, 200.0), ("/srv", 95.0, 1.0), ("/var", 95.0, 2.0)] {

@@ -10,7 +10,7 @@ use alerter::status::Status;
 use alerter::table::table;
 use common::{Fleet, at, sample, settings};
 use config::Settings;
-use model::{Acknowledgement, EpisodeId, Labels, Silence};
+use model::{Acknowledgement, EpisodeId, Labels, ReaderOutcome, Silence};
 use storage::{AlertStore, History, ReportStore, SqliteStore};
 
 fn rules() -> Settings {
@@ -33,6 +33,8 @@ fn plain(metric: &str, value: f64) -> model::Sample {
 /// Something of everything: told, taken on, held back, fine again, pending in two ways, silenced.
 fn busy<S: ReportStore + AlertStore + History>(fleet: &mut Fleet<S>, settings: &Settings) {
     let mut printer = Printer(Vec::new());
+    let (reader, fault) = ("temperature".to_owned(), Some("/sys/class/hwmon: Permission denied".to_owned()));
+    fleet.readers = vec![ReaderOutcome { reader, micros: 1, fault }];
     for (minute, swap) in [(0, 60.0), (5, 40.0)] {
         let mut samples: Vec<_> = ["/var", "/srv"].map(|mount| sample("disk", mount, 95.0)).into();
         samples.extend([sample("inodes", "/var", 99.0), plain("memory", 97.0), plain("cpu", 100.0)]);

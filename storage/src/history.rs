@@ -66,6 +66,8 @@ pub struct Latest {
     pub last_contact: Option<Timestamp>,
     /// The newest report: its event time, the machine, its values.
     pub report: Option<(Timestamp, Host, Vec<Sample>)>,
+    /// The probe's readers that could not tell all they should for that report, with why.
+    pub faults: Vec<(String, String)>,
 }
 
 /// How much there is of what.

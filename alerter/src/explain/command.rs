@@ -90,6 +90,7 @@ pub fn of_store<S: AlertStore + History>(
         client,
         rules: &rules,
         report: report.map(|(at, _, samples)| (*at, samples.as_slice())),
+        faults: latest.as_ref().map_or(&[], |latest| latest.faults.as_slice()),
         attempt: attempt.map(|(at, outcome)| (*at, outcome)),
         known: &known,
         tellings: &store.tellings(&open)?,

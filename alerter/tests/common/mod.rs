@@ -9,8 +9,8 @@ use alerter::transport::Transport;
 use chrono::{DateTime, FixedOffset};
 use config::{Environment, Settings};
 use model::{
-    Body, ClientName, ClientUid, Clock, Evidence, Exit, Host, Labels, Outcome, Process, Record, Report,
-    Sample, SpoolId, Timestamp,
+    Body, ClientName, ClientUid, Clock, Evidence, Exit, Host, Labels, Outcome, Process, ReaderOutcome,
+    Record, Report, Sample, SpoolId, Timestamp,
 };
 use storage::{AlertStore, Attempt, Content, History, MemoryStore, Program, Received, ReportStore, Run};
 
@@ -50,17 +50,19 @@ pub(crate) fn web1(receivers: &str) -> Settings {
 pub(crate) struct Fleet<S> {
     pub(crate) store: S,
     sequence: u64,
+    /// How the probe's readers fare.
+    pub(crate) readers: Vec<ReaderOutcome>,
 }
 
 impl Fleet<MemoryStore> {
     pub(crate) fn new() -> Self {
-        Self { store: MemoryStore::new(), sequence: 0 }
+        Self { store: MemoryStore::new(), sequence: 0, readers: Vec::new() }
     }
 }
 
 impl<S: ReportStore + AlertStore + History> Fleet<S> {
     pub(crate) fn with(store: S) -> Self {
-        Self { store, sequence: 0 }
+        Self { store, sequence: 0, readers: Vec::new() }
     }
 
     pub(crate) fn uid(&mut self, client: &str) -> ClientUid {
@@ -81,7 +83,7 @@ impl<S: ReportStore + AlertStore + History> Fleet<S> {
         let process =
             Process { pid: 812, name: "postgres".to_owned(), uid: 26, cpu: Some(180.5), memory: 2 << 30 };
         let evidence = Evidence { top_cpu: vec![process.clone()], top_memory: vec![process] };
-        let report = Report { host: Host::default(), samples, readers: Vec::new(), evidence };
+        let report = Report { host: Host::default(), samples, readers: self.readers.clone(), evidence };
         let record = Record { version: 1, clock, body: Body::Report(report) };
         let received = Received {
             spool: SpoolId([9; 16]),

@@ -15,6 +15,12 @@ pub fn the_latest_of_every_client_is_shown(store: &mut dyn Store) -> Outcomes {
     let mut upgraded = record(vec![sample("load1", 3.0), sample("swap", 0.5)]);
     if let Body::Report(report) = &mut upgraded.body {
         report.host = host("6.12");
+        let reader = |name: &str, fault: Option<&str>| model::ReaderOutcome {
+            reader: name.to_owned(),
+            micros: 1,
+            fault: fault.map(str::to_owned),
+        };
+        report.readers = vec![reader("cpu", None), reader("mounts", Some("/proc/mounts: denied"))];
     }
     let upgraded = Received { content: Content::Record(Box::new(upgraded)), ..received(1, 2, 20) };
     store.store(&[attempt(web, 10, vec![received(1, 1, 9)]), failed(db, 11, refused())])?;
@@ -28,6 +34,8 @@ pub fn the_latest_of_every_client_is_shown(store: &mut dyn Store) -> Outcomes {
     assert_eq!(latest[2].attempt, Some((at(30), Outcome::NotReached)));
     let samples = vec![sample("load1", 3.0), sample("swap", 0.5)];
     assert_eq!(latest[2].report, Some((at(20), host("6.12"), samples)));
+    assert_eq!(latest[2].faults, [("mounts".to_owned(), "/proc/mounts: denied".to_owned())]);
+    assert_eq!(latest[0].faults, []);
     Ok(())
 }
 

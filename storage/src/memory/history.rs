@@ -99,6 +99,7 @@ impl MemoryStore {
         let attempt = attempts().max_by_key(|attempt| attempt.at);
         let report = reports.max_by_key(|report| report.event_time);
         Latest {
+            faults: report.map(|report| report.faults.clone()).unwrap_or_default(),
             name: self.clients[client].name.clone(),
             uid: self.clients[client].uid,
             attempt: attempt.map(|attempt| (attempt.at, attempt.outcome.clone())),

@@ -69,6 +69,7 @@ struct Report {
     evidence: Evidence,
     /// `None` for a gap record.
     host: Option<Host>,
+    faults: Vec<(String, String)>,
 }
 
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use model::{Body, ClientName, ClientUid, Outcome};
 
 use super::{Attempted, Client, MemoryStore, Report, number, place, refused};
 use crate::admit::{self, Admission, Twin};
+use crate::payload::Extras;
 use crate::reports::Keeping;
 use crate::{Attempt, ClientRow, Program, Received, ReportStore, Run, SealedKey, StoreError};
 
@@ -199,6 +200,7 @@ impl MemoryStore {
             Body::Report(report) => Some(report.clone()),
             Body::Gap(_) => None,
         };
+        let faults = Extras::of(record).faults;
         let host = report.as_ref().map(|report| report.host.clone());
         let report = report.unwrap_or_default();
         self.reports.push(Report {
@@ -207,6 +209,7 @@ impl MemoryStore {
             samples: report.samples,
             evidence: report.evidence,
             host,
+            faults,
         });
         self.unevaluated_reports.insert((received.event_time.millis(), number(self.reports.len() - 1)));
     }

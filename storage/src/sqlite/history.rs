@@ -145,13 +145,13 @@ fn latest(transaction: &Transaction<'_>, series: &mut Series, row: &Row<'_>) -> 
         None => None,
         Some(at) => Some((Timestamp(at), from_cbor(&row.get::<_, Vec<u8>>(3)?).map_err(fault)?)),
     };
-    let report = match row.get::<_, Option<i64>>(5)? {
-        None => None,
+    let (report, faults) = match row.get::<_, Option<i64>>(5)? {
+        None => (None, Vec::new()),
         Some(event_time) => {
             let host = from_cbor(&row.get::<_, Vec<u8>>(6)?).map_err(fault)?;
-            let values = payload::decode_values(&row.get::<_, Vec<u8>>(7)?).map_err(fault)?;
+            let (values, extras) = payload::decode(&row.get::<_, Vec<u8>>(7)?).map_err(fault)?;
             let samples: Vec<Sample> = series.samples(transaction, &values)?;
-            Some((Timestamp(event_time), host, samples))
+            (Some((Timestamp(event_time), host, samples)), extras.faults)
         }
     };
     Ok(Latest {
@@ -160,5 +160,6 @@ fn latest(transaction: &Transaction<'_>, series: &mut Series, row: &Row<'_>) -> 
         attempt,
         last_contact: row.get::<_, Option<i64>>(4)?.map(Timestamp),
         report,
+        faults,
     })
 }
