@@ -241,7 +241,8 @@ impl Cli {
         let hostname = if environment.hostname.is_empty() { "localhost" } else { &environment.hostname };
         let letterhead = Letterhead { version: env!("CARGO_PKG_VERSION"), hostname, time: &local_time };
         let from = way_out::sender(&settings, hostname);
-        let job = Job { settings: &settings, from: &from, letterhead, now, clock };
+        let booted = Some(storage::booted(now));
+        let job = Job { settings: &settings, from: &from, letterhead, now, booted, clock };
         let exit = match command {
             Command::Run(RunArguments { dry_run: of_run }) if of_run || dry_run => dry_run_of(job, out),
             Command::Run(_) => whole_run(job, sendmail),
@@ -284,7 +285,13 @@ fn whole_run(job: Job, sendmail: &Path) -> Result<Exit, Failure> {
     let mut store = SqliteStore::open(database(settings))?;
     let mut transport = way_out::transport(settings, job.letterhead.hostname, sendmail);
     let transport = transport.as_mut().map(|transport| transport.as_mut() as &mut dyn Transport);
-    Ok(run(&mut store, job, transport)?)
+    let exit = run(&mut store, job, transport)?;
+    if let Some(url) = settings.heartbeat.alerter_url.as_ref().filter(|_| exit == Exit::Ok)
+        && let Err(fault) = heartbeat::beat(url.reveal(), heartbeat::PATIENCE)
+    {
+        log::warn!("all: heartbeat: it did not arrive: {fault}");
+    }
+    Ok(exit)
 }
 
 /// Works on a private copy of the storage, and prints what it would send.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use config::Settings;
 use log::debug;
-use model::{AlertKey, AlertState, ClientUid, EpisodeId, Exit, Timestamp};
+use model::rule::COLLECTOR_STALE;
+use model::{AlertKey, AlertState, ClientUid, EpisodeId, Exit, Timestamp, Unit};
 use storage::{AlertStore, History, Program, Run, Step, StoreError};
 
 use crate::compose::Letterhead;
@@ -31,6 +32,8 @@ pub struct Job<'a> {
     pub letterhead: Letterhead<'a>,
     /// When the run began.
     pub now: Timestamp,
+    /// When this host booted, by the same clock; `None`: long ago.
+    pub booted: Option<Timestamp>,
     /// Asked once more at the end.
     pub clock: &'a dyn Fn() -> Timestamp,
 }
@@ -45,6 +48,7 @@ pub fn run<S: AlertStore + History>(
     note(store, job, None, Tally::default())?;
     fold_backlog(store, &rules)?;
     close_removed(store, &rules)?;
+    observe_collector(store, &rules, job)?;
     let tally = match transport {
         Some(transport) => tell(store, job, &rules, transport)?,
         None => keep(store, job)?,
@@ -92,6 +96,30 @@ fn close_removed(store: &mut impl AlertStore, rules: &Rulebook) -> Result<(), St
     let states = store.firing()?;
     let step = fold::close_removed(known(store, states, &untold)?, rules);
     commit(store, &step)
+}
+
+/// Whether the collector still runs: if it does not, there is no news of anybody.
+fn observe_collector<S: AlertStore + History>(
+    store: &mut S,
+    rules: &Rulebook,
+    job: Job,
+) -> Result<(), StoreError> {
+    let runs = store.latest_runs(Program::Collector, storage::RUNS_LOOKED_AT)?;
+    let every = job.settings.collector_every;
+    let Some(found) = storage::punctuality(&runs, every, job.booted, job.now) else { return Ok(()) };
+    let show = |seconds: f64| Unit::Seconds.show(seconds);
+    let detail = if found.overdue.is_zero() {
+        String::new()
+    } else {
+        let silent = job.now.since(found.last) as f64 / 1000.0;
+        format!(
+            "it is run every {}, and its last run began {} ago\nsee its line in cron and what cron mails of it, or type \
+             fleet-collector",
+            show(found.every.as_secs_f64()),
+            show(silent)
+        )
+    };
+    fold_fleet(store, rules, COLLECTOR_STALE, job.now, (found.overdue.as_secs_f64(), &detail))
 }
 
 /// Folds what this run sees of the fleet: one value of the fleet's own rule of that type.

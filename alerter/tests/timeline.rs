@@ -32,6 +32,7 @@ timelines!(
     acknowledgements,
     unreachable_and_parents,
     the_collector_is_cut_off,
+    the_collector_stops,
     flapping,
     an_outage_of_the_alerter,
     mail_is_down_for_five_days,

@@ -19,7 +19,7 @@ use crate::probe::Probes;
 use crate::route::Server;
 use crate::run::{self, Order, run};
 use crate::selection::select;
-use crate::{check_host, keys, recipe, route, ssh_config, trust};
+use crate::{check_host, heartbeat, keys, recipe, route, ssh_config, trust};
 
 /// What ends a command early: a message for stderr, and the exit status.
 pub(crate) struct Stop(pub(crate) String, pub(crate) Exit);
@@ -66,7 +66,17 @@ impl Context {
         } else if io::stdout().is_terminal() || self.verbose {
             say(report.text().trim_end())?;
         }
-        Ok(if report.failed() == 0 { Exit::Ok } else { Exit::Partial })
+        if let Some(text) = &report.overdue_alerter {
+            log::error!("{text}");
+        }
+        // Of clients that failed the alerter tells; if it does not run, nobody does.
+        let is_good = report.overdue_alerter.is_none();
+        if let Some(url) = settings.heartbeat.collector_url.as_ref().filter(|_| whole && is_good)
+            && let Err(fault) = heartbeat::beat(url)
+        {
+            log::warn!("the heartbeat did not arrive: {fault}");
+        }
+        Ok(if is_good && report.failed() == 0 { Exit::Ok } else { Exit::Partial })
     }
 
     pub(crate) fn trust(&self, only: &[String], yes: bool) -> Result<Exit, Stop> {

@@ -16,6 +16,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == "proxy-command") {
         return collector::proxy_command::main();
     }
+    // And for the heartbeat.
+    if std::env::args_os().nth(1).is_some_and(|word| word == "heartbeat") {
+        return collector::heartbeat::main();
+    }
     let cli = Cli::parse();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(cli.log_filter()))
         .format(|line, record| match record.level() {

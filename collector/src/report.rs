@@ -33,6 +33,8 @@ pub(crate) struct Report {
     pub(crate) lines: Vec<Line>,
     /// How long it took.
     pub(crate) took: Duration,
+    /// What to say of an alerter that is overdue.
+    pub(crate) overdue_alerter: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -180,6 +182,7 @@ mod tests {
         Report {
             lines: vec![line("web2", refused, false), line("web1", Outcome::Collected, true)],
             took: Duration::from_millis(1500),
+            overdue_alerter: None,
         }
     }
 

@@ -13,6 +13,7 @@ use storage::{
 
 use crate::budget::Budget;
 use crate::credential::Wallet;
+use crate::dead_man::Alerter;
 use crate::finished::{Finished, Incoming};
 use crate::keys::{self, Identities};
 use crate::prepare::{Errand, Hosts, Preparer};
@@ -90,8 +91,9 @@ impl std::fmt::Display for Failure {
 
 /// Collects once from the clients of `order`.
 pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
-    let StorageUrl::Sqlite(database) = &order.settings.storage;
-    let state_dir = order.settings.storage.state_dir();
+    let (settings, is_whole) = (order.settings, order.whole);
+    let StorageUrl::Sqlite(database) = &settings.storage;
+    let state_dir = settings.storage.state_dir();
     let begun = Instant::now();
     let now: Timestamp = SystemTime::now().into();
     let _lock = RunLock::take(&state_dir, Program::Collector)?;
@@ -104,16 +106,16 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
         end: None,
         done: 0,
         failed: 0,
-        whole: order.whole,
+        whole: is_whole,
     };
-    let habit = schedule::learnt(&begins(&mut store, now)?);
+    let habit = storage::habit(&begins(&mut store, now)?);
     ReportStore::note_run(&mut store, &log)?;
     let names: Vec<_> = order.clients.iter().map(|client| client.name.clone()).collect();
     let rows = store.clients(&names, &mut || ClientUid(random::bytes()))?;
     let identities =
         keys::open_or_make(&rows, &master, now, &mut store, &mut |warning| log::warn!("{warning}"))?;
 
-    let window = order.settings.collector_every.or(habit).map(|every| Window::new(begun, every));
+    let window = settings.collector_every.or(habit).map(|every| Window::new(begun, every));
     let mut ledger = Batches::new(&rows, &mut store, now, begun);
     ledger.progress = if order.progress { Progress::on_terminal(rows.len()) } else { None };
     visit(order, &rows, identities, window, &mut ledger)?;
@@ -124,7 +126,29 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     log.end = Some(SystemTime::now().into());
     (log.done, log.failed) = (report.collected() as u64, report.failed() as u64);
     ReportStore::note_run(&mut store, &log)?;
+    if is_whole {
+        report.overdue_alerter = overdue_alerter(&mut store, settings, now)?;
+    }
     Ok(report)
+}
+
+/// What to say of an alerter that does not run any more.
+fn overdue_alerter(
+    store: &mut dyn ReportStore,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<Option<String>, StoreError> {
+    let alerter = Alerter {
+        runs: &store.runs(Program::Alerter, storage::RUNS_LOOKED_AT)?,
+        every: settings.alerter_every,
+        unevaluated: store.oldest_unevaluated_run()?,
+        tells: settings
+            .clients
+            .iter()
+            .flat_map(|client| &client.rules)
+            .any(|rule| !rule.receivers.is_empty()),
+    };
+    Ok(alerter.overdue(storage::booted(now), now))
 }
 
 /// The key that seals the clients' key pairs, made where there is none.
@@ -140,7 +164,7 @@ pub(crate) fn master_key_file(state_dir: &Path) -> PathBuf {
 
 /// When the latest whole runs began, this one included.
 fn begins(store: &mut dyn ReportStore, now: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
-    let runs = store.runs(Program::Collector, schedule::LOOKED_AT)?;
+    let runs = store.runs(Program::Collector, storage::RUNS_LOOKED_AT)?;
     let whole = runs.iter().filter(|run| run.whole).map(|run| run.begin);
     Ok(whole.chain([now]).collect())
 }

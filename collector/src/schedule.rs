@@ -2,17 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use model::Timestamp;
 use storage::ClientRow;
-
-/// Intervals between runs of which a habit is learnt at least.
-const HABIT: usize = 6;
-
-/// The runs of the log that are looked at.
-pub(crate) const LOOKED_AT: usize = 21;
-
-/// Cron knows no shorter interval than this (crontab(5)).
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// The time that one run has.
 #[derive(Debug, Clone, Copy)]
@@ -44,25 +34,6 @@ impl Window {
     }
 }
 
-/// How often runs begin, learnt from when whole runs began: the usual interval, where two thirds of them keep to it by a
-/// twentieth or 5 seconds. Runs by hand cut an interval in two, and outages leave long ones; neither is a habit.
-pub(crate) fn learnt(begins: &[Timestamp]) -> Option<Duration> {
-    let mut begins: Vec<i64> = begins.iter().map(|begin| begin.millis()).collect();
-    begins.sort_unstable();
-    let mut intervals: Vec<i64> = begins.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    if intervals.len() < HABIT {
-        return None;
-    }
-    intervals.sort_unstable();
-    let median = intervals[intervals.len() / 2];
-    let tolerance = (median / 20).max(5_000);
-    let regular = intervals.iter().filter(|interval| (*interval - median).abs() <= tolerance).count();
-    // By whole minutes: a run begins a little late now and then.
-    let minutes = (median + 30_000) / 60_000;
-    (regular * 3 >= intervals.len() * 2 && minutes >= 1)
-        .then(|| MINUTE.saturating_mul(u32::try_from(minutes).unwrap_or(u32::MAX)))
-}
-
 /// The order of turns: who went without one the last time comes first, whoever waits longest before the others; the rest
 /// stay in the order of `shuffled`.
 pub(crate) fn turns(rows: &[ClientRow], mut shuffled: Vec<usize>) -> Vec<usize> {
@@ -76,30 +47,8 @@ pub(crate) fn turns(rows: &[ClientRow], mut shuffled: Vec<usize>) -> Vec<usize> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::Timestamp;
     use proptest::prelude::*;
-
-    fn after(seconds: &[i64]) -> Vec<Timestamp> {
-        let mut now = 1_700_000_000;
-        let mut begins = vec![Timestamp::from_seconds(now)];
-        for interval in seconds {
-            now += interval;
-            begins.push(Timestamp::from_seconds(now));
-        }
-        begins
-    }
-
-    #[test]
-    fn a_habit_is_learnt_and_chance_is_not() {
-        let learnt = |seconds: &[i64]| learnt(&after(seconds)).map(|every| every.as_secs());
-        assert_eq!(learnt(&[300; 5]), None, "too few");
-        assert_eq!(learnt(&[300; 6]), Some(300));
-        assert_eq!(learnt(&[301, 299, 300, 298, 303, 300]), Some(300), "cron begins a little late");
-        assert_eq!(learnt(&[300, 300, 120, 180, 300, 300, 300, 300]), Some(300), "one run by hand");
-        assert_eq!(learnt(&[300, 300, 300, 86_400, 300, 300, 300]), Some(300), "an outage");
-        assert_eq!(learnt(&[5, 20, 3, 4, 7, 6, 5]), None, "somebody tries things out");
-        assert_eq!(learnt(&[40, 900, 3000, 10, 400, 77, 250]), None, "no habit");
-        assert_eq!(learnt(&[60; 20]), Some(60));
-    }
 
     #[test]
     fn what_would_not_end_in_time_does_not_begin() {

@@ -15,6 +15,7 @@ mod history;
 mod lock;
 mod memory;
 mod old_state;
+mod overdue;
 mod payload;
 mod place;
 mod reports;
@@ -25,6 +26,7 @@ pub use error::StoreError;
 pub use history::{Counts, History, Latest};
 pub use lock::RunLock;
 pub use memory::MemoryStore;
+pub use overdue::{Punctuality, RUNS_LOOKED_AT, booted, habit, overdue, punctuality};
 pub use reports::{
     Attempt, ClientRow, Content, Program, QUARANTINED_BYTES, QUARANTINED_RECORDS, Received, ReportStore, Run,
     SealedKey,

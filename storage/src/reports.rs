@@ -54,6 +54,9 @@ pub trait ReportStore {
     /// its name go too. Messages stay, frozen as they are: others are told by them too. One that is not there is an error.
     fn purge(&mut self, client: ClientUid) -> Result<(), StoreError>;
 
+    /// When the oldest run began of whose attempts some were not evaluated.
+    fn oldest_unevaluated_run(&mut self) -> Result<Option<Timestamp>, StoreError>;
+
     /// The latest runs of a program, newest first, at most `limit`.
     fn runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError>;
 

@@ -125,7 +125,7 @@ impl<S: ReportStore + AlertStore + History> Fleet<S> {
     ) -> Exit {
         let letterhead = Letterhead { version: "0.1.0", hostname: "mgmt1", time: &local };
         let now = at(minute);
-        let job = Job { settings, from: "fleet@example.org", letterhead, now, clock: &|| now };
+        let job = Job { settings, from: "fleet@example.org", letterhead, now, booted: None, clock: &|| now };
         run(&mut self.store, job, transport).unwrap()
     }
 }

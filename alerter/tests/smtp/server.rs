@@ -120,7 +120,7 @@ impl Certificate {
         self.file("ca.pem")
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 

@@ -26,6 +26,7 @@ pub fn who_went_without_a_turn_is_known(store: &mut dyn Store) -> Outcomes {
     }
     let begins: Vec<_> = store.runs(Program::Collector, 2)?.into_iter().map(|run| run.begin).collect();
     assert_eq!((begins, store.runs(Program::Alerter, 2)?), (vec![at(3), at(2)], vec![]));
+    assert_eq!(store.latest_runs(Program::Collector, 2)?, store.runs(Program::Collector, 2)?);
     Ok(())
 }
 

@@ -53,6 +53,7 @@ pub fn a_run_that_goes_on_is_not_given(store: &mut dyn Store) -> Outcomes {
     let before = ["15", "18", "12 of 10", "19 of 10", "22"];
     assert_eq!(shown(store, 99)?, before);
     assert_eq!(store.counts()?.unevaluated, 6, "what is not given is counted");
+    assert_eq!(store.oldest_unevaluated_run()?, Some(at(10)));
     note(store, 50, None)?;
     assert_eq!(shown(store, 99)?, [&before[..], &["31 of 30"]].concat());
     let alerter =
@@ -75,6 +76,6 @@ pub fn a_run_is_never_split(store: &mut dyn Store) -> Outcomes {
         store.commit(&Step { marks: marks.clone(), ..Step::default() })?;
         parts.extend(marks);
     }
-    assert_eq!(parts, whole);
+    assert_eq!((parts, store.oldest_unevaluated_run()?), (whole, None));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use model::{ClientUid, Episode, Labels, Sample, Timestamp};
 
 use super::{MemoryStore, Report};
-use crate::{Counts, Delivery, History, Latest, Message, Program, Run, StoreError};
+use crate::{Counts, Delivery, History, Latest, Message, Program, ReportStore, Run, StoreError};
 
 impl History for MemoryStore {
     fn latest(&mut self) -> Result<Vec<Latest>, StoreError> {
@@ -73,6 +73,10 @@ impl History for MemoryStore {
         let unsent = self.oldest_first(|kept| kept.delivery != Some(Delivery::Sent));
         let shown = |kept: &super::Frozen| kept.delivery.clone().unwrap_or(Delivery::NOT_NOTED);
         Ok(unsent.into_iter().map(|kept| (kept.message.clone(), shown(kept))).collect())
+    }
+
+    fn latest_runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError> {
+        ReportStore::runs(self, program, limit)
     }
 
     fn last_run(&mut self, program: Program) -> Result<Option<Run>, StoreError> {

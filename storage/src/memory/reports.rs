@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::wire::StoredThrough;
-use model::{Body, ClientName, ClientUid, Outcome};
+use model::{Body, ClientName, ClientUid, Outcome, Timestamp};
 
 use super::{Attempted, Client, MemoryStore, Report, number, place, refused};
 use crate::admit::{self, Admission, Twin};
@@ -99,6 +99,10 @@ impl ReportStore for MemoryStore {
             (kept.told, kept.message) = (true, None);
         }
         Ok(())
+    }
+
+    fn oldest_unevaluated_run(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.unevaluated_attempts.first().map(|(run, ..)| Timestamp(*run)))
     }
 
     fn runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError> {

@@ -97,6 +97,10 @@ impl History for SqliteStore {
         Ok(messages.into_iter().map(shown).collect())
     }
 
+    fn latest_runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError> {
+        self.read(|transaction, _| clients::runs(transaction, program, limit))
+    }
+
     fn last_run(&mut self, program: Program) -> Result<Option<Run>, StoreError> {
         self.read(|transaction, _| Ok(clients::runs(transaction, program, 1)?.pop()))
     }

@@ -76,6 +76,13 @@ impl ReportStore for SqliteStore {
         self.write(|transaction, _| clients::purge(transaction, client_id(transaction, client)?))
     }
 
+    fn oldest_unevaluated_run(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|transaction, _| {
+            let oldest = "SELECT min(run) FROM unevaluated_attempt";
+            Ok(transaction.query_row(oldest, [], |row| row.get::<_, Option<i64>>(0))?.map(Timestamp))
+        })
+    }
+
     fn runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError> {
         self.read(|transaction, _| clients::runs(transaction, program, limit))
     }
