@@ -52,6 +52,21 @@ fn lines_and_exit_statuses() {
 }
 
 #[test]
+fn the_interval_is_learnt_where_nobody_says_it() {
+    let settings = settings(&client("web1", "ops@example.org"));
+    let mut fleet = Fleet::new();
+    for run in 0..8 {
+        fleet.disk("web1", run * 120, 50.0);
+    }
+    fleet.run(&settings, 841, None);
+    assert!(
+        told(&mut fleet, &settings, 1200, &["web1"]).starts_with("0 web1: OK"),
+        "within three intervals of 2 h"
+    );
+    assert!(told(&mut fleet, &settings, 1201, &["web1", "-"]).contains("3 web1: UNKNOWN"));
+}
+
+#[test]
 fn what_is_wrong_is_unknown_too() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("config.xml");

@@ -1,6 +1,6 @@
 //! `fleet-alerter backtest`: where the history comes from, and under which rules it is looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use config::{Environment, Settings};
 use model::{ClientName, Exit, Timestamp};
 use storage::{History, SqliteStore, StoreError};
 
-use super::{Outcome, Reports, Runs, count, csv, replay, report};
+use super::{Outcome, Runs, count, csv, replay, report};
 use crate::rulebook::Rulebook;
 
 const DAY: i64 = 86_400_000;
@@ -71,11 +71,10 @@ pub fn backtest(
 ) -> Result<Exit, Failure> {
     let tried = arguments.rule.as_deref().map(|rule| with_rule(settings, rule)).transpose()?;
     let rules = Rulebook::of(tried.as_ref().unwrap_or(settings));
-    let history = match &arguments.from {
-        Some(path) => from_file(path, settings)?,
-        None => stored(settings, now.plus(-i64::from(arguments.days) * DAY), now)?,
+    let outcome = match &arguments.from {
+        Some(path) => replay(from_file(path, settings)?.into_reports(), &rules),
+        None => stored(settings, now.plus(-i64::from(arguments.days) * DAY), now, &rules)?,
     };
-    let outcome = replay(history, &rules);
     let runs = runs(settings, &outcome);
     let mails = count(&outcome.facts, &outcome.episodes, &rules, runs);
     if arguments.json {
@@ -103,26 +102,30 @@ fn with_rule(settings: &Settings, rule: &str) -> Result<Settings, Failure> {
     config::parse(&text, &place, &Environment::default()).map_err(Failure::Rule)
 }
 
-fn from_file(path: &PathBuf, settings: &Settings) -> Result<BTreeMap<ClientName, Reports>, Failure> {
+fn from_file(path: &PathBuf, settings: &Settings) -> Result<csv::Table, Failure> {
     let place = path.display().to_string();
     let file = File::open(path).map_err(|error| Failure::File(format!("{place}: {error}")))?;
     let known = settings.clients.iter().map(|client| client.name.as_str()).collect();
     csv::read(io::BufReader::new(file), &place, &known).map_err(Failure::File)
 }
 
-fn stored(
-    settings: &Settings,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<BTreeMap<ClientName, Reports>, Failure> {
+/// Folds what is stored of each configured client, one after the other.
+fn stored(settings: &Settings, from: Timestamp, to: Timestamp, rules: &Rulebook) -> Result<Outcome, Failure> {
     let config::StorageUrl::Sqlite(path) = &settings.storage;
     let mut store = SqliteStore::open_existing(path)?;
     let configured: BTreeSet<&ClientName> = settings.clients.iter().map(|client| &client.name).collect();
-    let mut history = BTreeMap::new();
-    for client in store.latest()?.into_iter().filter(|client| configured.contains(&client.name)) {
-        history.insert(client.name, store.reports(client.uid, from, to)?);
-    }
-    Ok(history)
+    let clients = store.latest()?.into_iter().filter(|client| configured.contains(&client.name));
+    let clients: Vec<_> = clients.map(|client| (client.name, client.uid)).collect();
+    let mut failed = None;
+    let history = clients.into_iter().map_while(|(name, uid)| match store.reports(uid, from, to) {
+        Ok(reports) => Some((name, reports)),
+        Err(error) => {
+            failed = Some(error);
+            None
+        }
+    });
+    let outcome = replay(history, rules);
+    failed.map_or(Ok(outcome), |error| Err(Failure::Storage(error)))
 }
 
 fn runs(settings: &Settings, outcome: &Outcome) -> Runs {

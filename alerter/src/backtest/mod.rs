@@ -5,8 +5,6 @@ pub mod csv;
 mod mails;
 pub mod report;
 
-use std::collections::BTreeMap;
-
 use model::{ClientName, ClientUid, Episode, Evidence, Fact, Sample, Timestamp};
 use storage::{Entry, Mark, Unevaluated};
 
@@ -31,8 +29,8 @@ pub struct Outcome {
     pub span: Option<(Timestamp, Timestamp)>,
 }
 
-/// Folds the reports of every client over `rules`. Each client is for itself, so only one is in memory twice.
-pub fn replay(history: BTreeMap<ClientName, Reports>, rules: &Rulebook) -> Outcome {
+/// Folds the reports of every client over `rules`. Each client is for itself, so only one is in memory at a time.
+pub fn replay(history: impl IntoIterator<Item = (ClientName, Reports)>, rules: &Rulebook) -> Outcome {
     let mut outcome = Outcome::default();
     for (number, (name, reports)) in (1_u128..).zip(history) {
         outcome.take(ClientUid(number.to_be_bytes()), &name, reports, rules);

@@ -6,7 +6,7 @@ use std::path::Path;
 use config::{Environment, Settings, StorageUrl, nearest};
 use model::text::escape_to;
 use model::{EpisodeId, Severity, Timestamp};
-use storage::{AlertStore, History, Program, SqliteStore, StoreError};
+use storage::{AlertStore, History, Program, RUNS_LOOKED_AT, SqliteStore, StoreError, habit};
 
 use super::{Answer, Known, client, fleet, patience, problems};
 
@@ -49,7 +49,9 @@ pub fn of_store<S: AlertStore + History>(
     let firing = firing.iter().filter_map(|(_, state)| state.firing());
     let present: BTreeMap<EpisodeId, Severity> =
         firing.map(|firing| (firing.episode.clone(), firing.severity)).collect();
-    let patience = patience(settings.collector_every);
+    let runs = store.latest_runs(Program::Collector, RUNS_LOOKED_AT)?;
+    let begins: Vec<Timestamp> = runs.iter().filter(|run| run.whole).map(|run| run.begin).collect();
+    let patience = patience(settings.collector_every.or_else(|| habit(&begins)));
     if let Some(subject) = name.and_then(named) {
         let latest = store.latest()?.into_iter().find(|latest| latest.name == subject.name);
         let uid = latest.as_ref().map(|latest| latest.uid);
