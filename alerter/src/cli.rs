@@ -21,7 +21,7 @@ use crate::run::{Job, run};
 use crate::status::Status;
 use crate::table::table;
 use crate::transport::Transport;
-use crate::{explain, test_mail, way_out};
+use crate::{ack, explain, silence, test_mail, way_out};
 
 /// Tells people what the collected reports say.
 #[derive(Debug, Parser)]
@@ -93,6 +93,10 @@ enum Command {
         #[arg(value_name = "TYPE")]
         kind: Option<String>,
     },
+    /// Tell nobody of what a client or a group does, for a while
+    Silence(silence::Arguments),
+    /// Say that somebody works on an alert: no reminders and no escalation until it ends
+    Ack(ack::Arguments),
     /// Show clients, open alerts and mails that wait
     Status {
         /// As JSON, for programs
@@ -258,6 +262,14 @@ impl Cli {
             Command::Explain { client, kind } => {
                 let question = Question { client: &client, kind: kind.as_deref(), now };
                 write!(out, "{}", explain::command::answer(&settings, question, &local_time)?)?;
+                Ok(Exit::Ok)
+            }
+            Command::Silence(arguments) => {
+                write!(out, "{}", silence::silence(&arguments, &settings, now, &local_time)?)?;
+                Ok(Exit::Ok)
+            }
+            Command::Ack(arguments) => {
+                write!(out, "{}", ack::ack(&arguments, &settings, now, &local_time)?)?;
                 Ok(Exit::Ok)
             }
             Command::Status { json } => status(&settings, now, json, out),

@@ -2,6 +2,7 @@
 //!
 //! [`evaluate`], [`fold`], [`attention`] and [`notify`] decide by values alone; [`run`] joins them to the store and a [`transport`].
 
+pub mod ack;
 pub mod attention;
 pub mod backtest;
 pub mod check;
@@ -23,6 +24,7 @@ pub mod outbox;
 mod page;
 pub mod rulebook;
 pub mod run;
+pub mod silence;
 pub mod status;
 pub mod table;
 mod tell;

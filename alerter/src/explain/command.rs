@@ -119,7 +119,12 @@ fn unseen(open: &[Episode], ancestors: &[&str], name: &str) -> Option<String> {
     })
 }
 
-fn unknown<'a>(what: fmt::Arguments, asked: &str, names: impl Iterator<Item = &'a str> + Clone) -> Failure {
+/// Nothing is called as it was asked for: the nearest name, or the first ones that there are.
+pub(crate) fn unknown<'a>(
+    what: fmt::Arguments,
+    asked: &str,
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> Failure {
     let help = match nearest(asked, names.clone()) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("there are {}", names.take(OFFERED).collect::<Vec<_>>().join(", ")),
