@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 /// What each crate may use of the workspace.
-pub const ARROWS: [(&str, &[&str]); 8] = [
+pub const ARROWS: [(&str, &[&str]); 9] = [
     ("model", &[]),
     ("envelope", &["model"]),
     ("config", &["model"]),
     ("storage", &["model"]),
     ("local-probe", &["model", "envelope"]),
-    ("collector", &["config", "storage", "model", "envelope"]),
-    ("alerter", &["config", "storage", "model"]),
+    ("heartbeat", &[]),
+    ("collector", &["config", "storage", "model", "envelope", "heartbeat"]),
+    ("alerter", &["config", "storage", "model", "heartbeat"]),
     ("tests", &["config", "storage", "model", "envelope", "local-probe", "collector", "alerter"]),
 ];
 
@@ -27,9 +28,10 @@ pub const NEVER_LINKED: [(&str, &[&str]); 6] = [
 ];
 
 /// Who alone may depend on a crate directly.
-pub const ONLY_THROUGH: [(&str, &str); 5] = [
+pub const ONLY_THROUGH: [(&str, &str); 6] = [
     ("rusqlite", "storage"),
     ("lettre", "alerter"),
+    ("ureq", "heartbeat"),
     ("ssh2", "collector"),
     ("hpke", "envelope"),
     ("quick-xml", "config"),
