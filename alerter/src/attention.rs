@@ -52,13 +52,15 @@ impl Standing<'_> {
         for (_, fact) in self.untold {
             heard.entry(&fact.episode).or_default().untold.push(fact);
         }
+        let dark = Dark::of(self.open);
         let mut facts = Vec::new();
         for episode in self.open {
             // What nobody heard of, nobody is reminded of.
             let Some(heard) = heard.get(&episode.id) else { continue };
             let Some(rule) = self.rules.of_episode(episode) else { continue };
             let acknowledgement = self.acknowledgements.iter().find(|one| one.episode == episode.id);
-            if acknowledgement.is_none_or(|one| !is_on(one, self.now)) && !self.is_quiet(episode, rule) {
+            if acknowledgement.is_none_or(|one| !is_on(one, self.now)) && !self.is_quiet(episode, rule, &dark)
+            {
                 self.escalate(episode, rule, heard, &mut facts);
                 self.remind(episode, rule, heard, acknowledgement, &mut facts);
             }
@@ -108,26 +110,11 @@ impl Standing<'_> {
     }
 
     /// Whether nobody is to be reminded of it now.
-    fn is_quiet(&self, episode: &Episode, rule: &Rule) -> bool {
+    fn is_quiet(&self, episode: &Episode, rule: &Rule, dark: &Dark) -> bool {
         is_event(&episode.metric)
             || self.flapping.contains(&episode.id)
-            || self.is_unseen(episode)
+            || dark.hides(episode, self.rules)
             || holding(self.rules, self.silences, &episode.client_name, rule, self.now).is_some()
-    }
-
-    /// Whether something bigger that is open says that nobody can see how it stands.
-    fn is_unseen(&self, episode: &Episode) -> bool {
-        let (client, name) = (episode.key.client, episode.client_name.as_str());
-        if client == ClientUid::FLEET {
-            return false;
-        }
-        let ancestors = self.rules.ancestors(name);
-        self.open.iter().any(|other| match other.metric.as_str() {
-            UNREACHABLE if other.key.client == client => other.id != episode.id,
-            UNREACHABLE => ancestors.contains(&other.client_name.as_str()),
-            ISOLATED | COLLECTOR_STALE => other.key.client == ClientUid::FLEET,
-            _ => false,
-        })
     }
 
     fn fact(
@@ -147,6 +134,37 @@ impl Standing<'_> {
             at: self.now,
             after: self.now,
         })
+    }
+}
+
+/// What is open that says that nobody can see how something stands.
+struct Dark<'a> {
+    /// The names of clients that are unreachable.
+    clients: BTreeSet<&'a str>,
+    /// Whether no client is seen: the collector cannot reach the network, or does not run.
+    all: bool,
+}
+
+impl<'a> Dark<'a> {
+    fn of(open: &'a [Episode]) -> Self {
+        let unreachable = open.iter().filter(|episode| episode.metric == UNREACHABLE);
+        let is_all = |episode: &Episode| {
+            episode.key.client == ClientUid::FLEET
+                && [ISOLATED, COLLECTOR_STALE].contains(&episode.metric.as_str())
+        };
+        Self {
+            clients: unreachable.map(|episode| episode.client_name.as_str()).collect(),
+            all: open.iter().any(is_all),
+        }
+    }
+
+    /// Whether it hides how an episode stands. Of what is dark itself, people are reminded.
+    fn hides(&self, episode: &Episode, rules: &Rulebook) -> bool {
+        let name = episode.client_name.as_str();
+        let is_itself = episode.metric == UNREACHABLE;
+        let is_behind = || rules.ancestors(name).iter().any(|ancestor| self.clients.contains(ancestor));
+        episode.key.client != ClientUid::FLEET
+            && (self.all || (self.clients.contains(name) && !is_itself) || is_behind())
     }
 }
 

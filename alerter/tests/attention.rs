@@ -4,14 +4,16 @@
 mod common;
 
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use alerter::dry_run::Printer;
 use alerter::transport::smtp::{Patience, Server};
+use alerter::transport::{Answer, Transport};
 use common::{Fleet, OPS, at, client, settings};
 use config::{Settings, Smtp, Tls};
 use model::{Acknowledgement, Exit};
-use storage::{AlertStore as _, History as _, MemoryStore};
+use storage::{AlertStore as _, History as _, MemoryStore, Message};
 
 const HOUR: i64 = 60;
 const MAIL: &str = "<mail transport=\"directory\" path=\"/nonexistent\" from=\"fleet@example.org\" admin=\"ops@example.org\"";
@@ -65,6 +67,51 @@ fn a_reminder_that_could_not_be_sent_is_told_once() {
     assert_eq!(told(&mut fleet, &settings, 12 * HOUR).len(), 1);
     assert_eq!(told(&mut fleet, &settings, 12 * HOUR + 1), Vec::<String>::new());
     assert_eq!(told(&mut fleet, &settings, 14 * HOUR).len(), 1, "two hours after it arrived");
+}
+
+/// The power fails while a message is on its way.
+struct PowerFails(Option<Message>);
+
+impl Transport for PowerFails {
+    fn deliver(&mut self, message: &Message) -> Answer {
+        self.0 = Some(message.clone());
+        panic!("the power fails");
+    }
+
+    fn name(&self) -> String {
+        "nothing".to_owned()
+    }
+}
+
+/// Keeps what is delivered.
+struct Kept(Vec<Message>);
+
+impl Transport for Kept {
+    fn deliver(&mut self, message: &Message) -> Answer {
+        self.0.push(message.clone());
+        Answer::Accepted { said: String::new() }
+    }
+
+    fn name(&self) -> String {
+        "here".to_owned()
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_reminds_nobody_twice() {
+    let (mut fleet, settings) = (Fleet::new(), rule_with("repeat=\"2h\""));
+    fleet.disk("web1", 0, 95.0);
+    told(&mut fleet, &settings, 1);
+    let mut failing = PowerFails(None);
+    let killed = catch_unwind(AssertUnwindSafe(|| fleet.run(&settings, 3 * HOUR, Some(&mut failing))));
+    assert!(killed.is_err(), "it was on its way");
+    let mut kept = Kept(Vec::new());
+    for minute in 1..60 {
+        fleet.run(&settings, 3 * HOUR + minute, Some(&mut kept));
+    }
+    assert_eq!(kept.0.len(), 1, "once");
+    let (first, again) = (failing.0.unwrap(), &kept.0[0]);
+    assert_eq!((&first.id, &first.bytes), (&again.id, &again.bytes), "byte for byte");
 }
 
 #[test]
