@@ -64,8 +64,8 @@ mod tests {
         Run { program: Program::Alerter, begin: ago(minutes), end: None, done: 0, failed: 0, whole: true }
     }
 
-    fn every(minutes: u64) -> Option<Duration> {
-        Some(Duration::from_secs(60 * minutes))
+    fn minutes(minutes: u64) -> Duration {
+        Duration::from_secs(60 * minutes)
     }
 
     #[test]
@@ -74,14 +74,18 @@ mod tests {
         let alerter = Alerter { runs: &habit, every: None, unevaluated: None, tells: true };
         let said = alerter.overdue(ago(9999), NOW).expect("16 minutes are more than 15");
         assert!(said.contains("every 5 min") && said.contains("began 16 min ago"), "{said}");
-        assert_eq!(Alerter { every: every(10), ..alerter }.overdue(ago(9999), NOW), None, "30 are allowed");
+        assert_eq!(
+            Alerter { every: Some(minutes(10)), ..alerter }.overdue(ago(9999), NOW),
+            None,
+            "30 are allowed"
+        );
         assert_eq!(alerter.overdue(ago(10), NOW), None, "the host was off");
         assert_eq!(Alerter { runs: &habit[..2], ..alerter }.overdue(ago(9999), NOW), None, "no habit");
     }
 
     #[test]
     fn one_that_never_ran_is_told_where_somebody_counts_on_it() {
-        let alerter = Alerter { runs: &[], every: every(5), unevaluated: Some(ago(16)), tells: true };
+        let alerter = Alerter { runs: &[], every: Some(minutes(5)), unevaluated: Some(ago(16)), tells: true };
         let said = alerter.overdue(ago(9999), NOW).expect("16 minutes are more than 15");
         assert!(said.contains("has never run") && said.contains("16 min ago"), "{said}");
         for fine in [
