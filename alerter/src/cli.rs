@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use chrono::{Local, TimeZone as _};
 use clap::{Args, Parser, Subcommand};
 use config::{Environment, Settings, StorageUrl};
 use model::{Exit, Timestamp};
@@ -13,14 +12,15 @@ use storage::{Program, RunLock, SqliteStore, StoreError};
 
 use crate::backtest::command as backtest;
 use crate::check::{self, Verdict};
-use crate::compose::Letterhead;
 use crate::dry_run::Printer;
 use crate::explain::command::Question;
-use crate::mail::Sender;
+use crate::mail::{Letterhead, Sender};
+use crate::report::{self, span::Period};
 use crate::run::{Job, run};
 use crate::status::Status;
 use crate::table::table;
 use crate::transport::Transport;
+use crate::zone::Zone;
 use crate::{ack, explain, silence, test_mail, way_out};
 
 /// Tells people what the collected reports say.
@@ -97,6 +97,15 @@ enum Command {
     Silence(silence::Arguments),
     /// Say that somebody works on an alert: no reminders and no escalation until it ends
     Ack(ack::Arguments),
+    /// Mail what happened in the last day or week
+    Report {
+        /// How far back
+        period: Period,
+        /// Send it to this address alone, about all clients [default: the admins of <mail>, and each receiver about its
+        /// clients]
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<String>,
+    },
     /// Show clients, open alerts and mails that wait
     Status {
         /// As JSON, for programs
@@ -140,6 +149,8 @@ pub enum Failure {
     NoWayOut,
     /// There is nobody to send a test to.
     NoReceiver,
+    /// There is nobody to send a report to.
+    NoReader,
     /// `--dry-run` with a command that sends nothing anyway, or that is to send.
     NoDryRun,
 }
@@ -152,7 +163,9 @@ impl Failure {
             Self::Storage(error) => error.exit(),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Output(_) | Self::NoWayOut => Exit::Partial,
-            Self::NoReceiver | Self::NoDryRun | Self::Backtest(_) | Self::Unknown(_) => Exit::Usage,
+            Self::NoReceiver | Self::NoReader | Self::NoDryRun | Self::Backtest(_) | Self::Unknown(_) => {
+                Exit::Usage
+            }
         }
     }
 }
@@ -170,6 +183,9 @@ impl fmt::Display for Failure {
                  <mail transport=\"smtp\" host=\"mail.example.org\" from=\"fleet@example.org\"/>"
             ),
             Self::NoDryRun => write!(f, "--dry-run goes with a run only: say fleet-alerter --dry-run"),
+            Self::NoReader => {
+                write!(f, "config.xml names no receiver: say fleet-alerter report daily --to ADDRESS")
+            }
             Self::NoReceiver => {
                 write!(f, "config.xml names no receiver: say fleet-alerter test-mail ADDRESS")
             }
@@ -243,7 +259,7 @@ impl Cli {
         let environment = Environment::of_process();
         let settings = config::load(self.common.config.as_deref(), &environment).map_err(Failure::Config)?;
         let hostname = if environment.hostname.is_empty() { "localhost" } else { &environment.hostname };
-        let letterhead = Letterhead { version: env!("CARGO_PKG_VERSION"), hostname, time: &local_time };
+        let letterhead = Letterhead { version: env!("CARGO_PKG_VERSION"), hostname, zone: Zone::Host };
         let from = way_out::sender(&settings, hostname);
         let booted = Some(storage::booted(now));
         let job = Job { settings: &settings, from: &from, letterhead, now, booted, clock };
@@ -257,32 +273,25 @@ impl Cli {
             }
             Command::TestMail { address } => send_test(job, address.as_deref(), sendmail, out),
             Command::Backtest(arguments) => {
-                Ok(backtest::backtest(&arguments, &settings, now, &local_time, out)?)
+                Ok(backtest::backtest(&arguments, &settings, now, &|at| Zone::Host.show(at), out)?)
             }
             Command::Explain { client, kind } => {
                 let question = Question { client: &client, kind: kind.as_deref(), now };
-                write!(out, "{}", explain::command::answer(&settings, question, &local_time)?)?;
+                write!(out, "{}", explain::command::answer(&settings, question, &|at| Zone::Host.show(at))?)?;
                 Ok(Exit::Ok)
             }
             Command::Silence(arguments) => {
-                write!(out, "{}", silence::silence(&arguments, &settings, now, &local_time)?)?;
+                write!(out, "{}", silence::silence(&arguments, &settings, now, &|at| Zone::Host.show(at))?)?;
                 Ok(Exit::Ok)
             }
             Command::Ack(arguments) => {
-                write!(out, "{}", ack::ack(&arguments, &settings, now, &local_time)?)?;
+                write!(out, "{}", ack::ack(&arguments, &settings, now, &|at| Zone::Host.show(at))?)?;
                 Ok(Exit::Ok)
             }
+            Command::Report { period, to } => send_report(job, period, to.as_deref(), sendmail),
             Command::Status { json } => status(&settings, now, json, out),
         };
         exit.map(Ended::Program)
-    }
-}
-
-/// The time as a person on this machine reads it, with its offset from UTC.
-fn local_time(at: Timestamp) -> String {
-    match Local.timestamp_millis_opt(at.millis()).earliest() {
-        Some(time) => time.format("%Y-%m-%d %H:%M:%S %:z").to_string(),
-        None => format!("{} ms after 1970", at.millis()),
     }
 }
 
@@ -312,6 +321,18 @@ fn dry_run_of(job: Job, out: &mut dyn Write) -> Result<Exit, Failure> {
     Ok(run(&mut copy, job, Some(&mut Printer(out)))?)
 }
 
+fn send_report(job: Job, period: Period, to: Option<&str>, sendmail: &Path) -> Result<Exit, Failure> {
+    let settings = job.settings;
+    if !report::has_readers(job, to) {
+        return Err(Failure::NoReader);
+    }
+    let transport = way_out::transport(settings, job.letterhead.hostname, sendmail);
+    let mut transport = transport.ok_or(Failure::NoWayOut)?;
+    let _lock = RunLock::take(&settings.storage.state_dir(), Program::Alerter)?;
+    let mut store = SqliteStore::open(database(settings))?;
+    Ok(report::report(&mut store, job, period, to, transport.as_mut())?)
+}
+
 fn send_test(job: Job, address: Option<&str>, sendmail: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
     let Job { settings, from, letterhead, now, .. } = job;
     let receivers = test_mail::receivers(settings, address);
@@ -321,7 +342,7 @@ fn send_test(job: Job, address: Option<&str>, sendmail: &Path, out: &mut dyn Wri
     let transport = way_out::transport(settings, letterhead.hostname, sendmail);
     let mut transport = transport.ok_or(Failure::NoWayOut)?;
     let sender = Sender { from, installation: letterhead.hostname, now, letterhead };
-    Ok(test_mail::send(&receivers, sender, transport.as_mut(), out)?)
+    Ok(test_mail::send(&receivers, settings, sender, transport.as_mut(), out)?)
 }
 
 fn status(settings: &Settings, now: Timestamp, json: bool, out: &mut dyn Write) -> Result<Exit, Failure> {

@@ -29,10 +29,29 @@ impl<W: Write> Transport for Printer<W> {
     }
 }
 
-/// The text of a message that [`crate::mail`] composed: its body is quoted-printable (RFC 2045 section 6.7).
+/// The text part of a message that [`crate::mail`] composed, which is quoted-printable (RFC 2045 section 6.7).
 pub fn text(message: &Message) -> String {
-    let bytes = &message.bytes;
-    let body = bytes.windows(4).position(|end| end == b"\r\n\r\n").map_or(&[][..], |end| &bytes[end + 4..]);
+    decoded(part(&message.bytes, b"\r\nContent-Type: text/plain"))
+}
+
+/// The HTML part, where there is one.
+pub fn html(message: &Message) -> Option<String> {
+    let html = decoded(part(&message.bytes, b"\r\nContent-Type: text/html"));
+    (!html.is_empty()).then_some(html)
+}
+
+/// What stands between the header of a part and its end.
+fn part<'a>(bytes: &'a [u8], content: &[u8]) -> &'a [u8] {
+    let after = |bytes: &'a [u8], what: &[u8]| {
+        bytes.windows(what.len()).position(|at| at == what).map(|at| bytes.split_at(at + what.len()))
+    };
+    let body = after(bytes, content).and_then(|(_, rest)| after(rest, b"\r\n\r\n"));
+    let body = body.map_or(&[][..], |(_, body)| body);
+    // Only a boundary begins so.
+    after(body, b"\r\n--=_").map_or(body, |(part, _)| &part[..part.len() - 6])
+}
+
+fn decoded(body: &[u8]) -> String {
     let mut text = Vec::with_capacity(body.len());
     let mut rest = body;
     while let Some((&byte, after)) = rest.split_first() {

@@ -76,6 +76,20 @@ impl<'a> Outbox<'a> {
         self.deliver(store, message, false)
     }
 
+    /// Freezes a message that tells no facts and sends it; where that fails, the next runs try again with the same bytes.
+    pub fn post(&mut self, store: &mut dyn AlertStore, message: &Message) -> Result<(), StoreError> {
+        store.freeze(message)?;
+        if self.waits(&message.receiver).is_some() {
+            self.count_failures(1);
+            return Ok(());
+        }
+        if self.is_stopped_for(store, &message.receiver)? {
+            Ok(())
+        } else {
+            self.deliver(store, message, true)
+        }
+    }
+
     /// Whether the way out failed in this run; then the receiver waits as if it had been tried.
     fn is_stopped_for(&mut self, store: &mut dyn AlertStore, receiver: &str) -> Result<bool, StoreError> {
         let Some(detail) = self.stopped.clone() else { return Ok(false) };

@@ -8,8 +8,8 @@ use model::rule::COLLECTOR_STALE;
 use model::{AlertKey, AlertState, ClientUid, EpisodeId, Exit, Timestamp, Unit};
 use storage::{AlertStore, History, Program, Run, Step, StoreError};
 
-use crate::compose::Letterhead;
 use crate::fold::{self, Known};
+use crate::mail::Letterhead;
 use crate::outbox::Tally;
 use crate::rulebook::Rulebook;
 use crate::tell::{keep, tell};

@@ -7,8 +7,7 @@ use model::{EpisodeId, Fact, FactId};
 use storage::{AlertStore, History, Step, StoreError};
 
 use crate::attention::{Budget, HOUR_MS, Standing};
-use crate::compose::companion_of;
-use crate::mail::{self, Sender};
+use crate::mail::{self, Manner, Sender, Surroundings};
 use crate::mailings::Mailings;
 use crate::notify::{Background, Draft, notify};
 use crate::outbox::{Outbox, Tally};
@@ -54,14 +53,13 @@ fn send<S: AlertStore + History>(
     outbox: &mut Outbox,
 ) -> Result<(), StoreError> {
     let installation = store.installation()?;
+    let open = store.open_episodes()?;
     let sender =
         Sender { from: job.from, installation: &installation, now: job.now, letterhead: job.letterhead };
     for draft in drafts {
-        let message = mail::message(draft, sender, &mut |episode| {
-            let (name, at) = (companion_of(&episode.metric)?, episode.last_at);
-            // Only a number more in the text: a mail without it is better than none.
-            let series = store.series(episode.key.client, name, &episode.key.labels, at, at).ok()?;
-            series.last().map(|&(_, value)| (name, value))
+        let manner = Manner::of(job.settings, draft.receiver, job.letterhead.zone);
+        let message = mail::message(draft, sender, manner, &mut |line| {
+            Surroundings::read(store, line.episode, &open, job.now)
         });
         match message {
             Ok(message) => outbox.send(store, &message)?,

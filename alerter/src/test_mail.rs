@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use config::Settings;
 use model::Exit;
 
-use crate::mail::{Sender, test_message};
+use crate::mail::{Manner, Sender, test_message};
 use crate::rulebook::Rulebook;
 use crate::transport::{Answer, Transport};
 
@@ -22,13 +22,15 @@ pub fn receivers(settings: &Settings, address: Option<&str>) -> Vec<String> {
 /// Sends a test to each of `receivers`, and writes a line about each to `out`.
 pub fn send(
     receivers: &[String],
+    settings: &Settings,
     sender: Sender,
     transport: &mut dyn Transport,
     out: &mut dyn Write,
 ) -> io::Result<Exit> {
     let mut exit = Exit::Ok;
     for receiver in receivers {
-        let line = match test_message(receiver, sender).map(|message| transport.deliver(&message)) {
+        let manner = Manner::of(settings, receiver, sender.letterhead.zone);
+        let line = match test_message(receiver, sender, manner).map(|message| transport.deliver(&message)) {
             Ok(Answer::Accepted { said }) => format!("accepted by {}: {said}", transport.name()),
             Ok(Answer::NotTaken(fault)) => format!("NOT SENT by {}: {fault}", transport.name()),
             Ok(Answer::Refused(fault)) => format!("REFUSED by {}: {fault}", transport.name()),

@@ -82,6 +82,9 @@ pub trait AlertStore {
     /// another content under its id, or a fact that is told or tied elsewhere, is an error.
     fn freeze(&mut self, message: &Message) -> Result<(), StoreError>;
 
+    /// Whether a message of that id was ever frozen, and not dissolved.
+    fn has_message(&mut self, id: &str) -> Result<bool, StoreError>;
+
     /// Messages that are neither sent nor given up, oldest first.
     fn outbox(&mut self) -> Result<Vec<Message>, StoreError>;
 

@@ -35,9 +35,12 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// What follows the header, its quoted-printable (RFC 2045) decoded.
+    /// The text part, its quoted-printable (RFC 2045) decoded.
     pub fn body(&self) -> String {
-        let body = self.text.split_once("\r\n\r\n").map_or("", |(_, body)| body).replace("=\r\n", "");
+        let part = self.text.split_once("Content-Type: text/plain").map_or("", |(_, part)| part);
+        let body = part.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        // Only a boundary begins so.
+        let body = body.split_once("\r\n--=_").map_or(body, |(body, _)| body).replace("=\r\n", "");
         let mut pieces = body.split('=');
         let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
         for piece in pieces {
@@ -177,7 +180,8 @@ mod tests {
 
     #[test]
     fn quoted_printable_is_decoded() {
-        let text = "Subject: x=3D\r\n\r\nlimit >=3D 8 =\r\n%, 5 =E2=82=AC\r\n".to_owned();
+        let text = "Subject: x=3D\r\nContent-Type: text/plain\r\n\r\nlimit >=3D 8 =\r\n%, 5 =E2=82=AC\r\n"
+            .to_owned();
         assert_eq!(Mail { to: String::new(), text }.body(), "limit >= 8 %, 5 €\r\n");
     }
 }

@@ -6,7 +6,7 @@ use model::rule::{DISK_FORECAST, MOUNT, REBOOT, SERVICE};
 use model::{Evidence, Labels, Pattern, Rule, Sample};
 
 /// The metric that says which units failed, and the one whose presence says that all of them are named (docs/metrics.md).
-const FAILED_UNIT: &str = "custom:systemd_unit_failed";
+pub(crate) const FAILED_UNIT: &str = "custom:systemd_unit_failed";
 const FAILED_UNITS: &str = "custom:systemd_units_failed";
 
 /// One value for a rule, with what belongs to it.

@@ -25,6 +25,8 @@ use crate::inhibition::{Holding, holding};
 use crate::rulebook::Rulebook;
 use findings::Finding;
 
+pub(crate) use findings::FAILED_UNIT;
+
 pub use known::Known;
 
 /// The name of the episode of an alert that began at `begin`.

@@ -64,6 +64,14 @@ impl Values {
         let marks = (0..10).map(|count| (first + f64::from(count)) * step);
         Self { low, high, marks: marks.take_while(|mark| *mark <= high).collect() }
     }
+
+    /// An axis for whole numbers up to `highest`.
+    pub(super) fn counts(highest: u32) -> Self {
+        let high = f64::from(highest.max(4)) * 1.08;
+        let step = decimal(high / 5.0).max(1.0);
+        let marks = (0..10).map(|count| f64::from(count) * step).take_while(|mark| *mark <= high).collect();
+        Self { low: 0.0, high, marks }
+    }
 }
 
 /// The least round step that is at least `least`.

@@ -1,9 +1,11 @@
 //! Pictures of values over time, for mails. Pure: the same values give the same bytes.
 
 mod axis;
+mod bars;
 mod curve;
 mod drawing;
 mod font;
+mod frame;
 mod png;
 
 use std::fmt::Write as _;
@@ -12,17 +14,10 @@ use model::metric::Unit;
 use model::{Severity, Timestamp};
 
 use self::axis::Values;
-use self::drawing::{Anchor, Drawing, GRID, INK, LETTERS, WIDTH};
+pub use self::bars::{Bar, Bars};
+use self::drawing::{Anchor, Drawing, LETTERS};
+use self::frame::{BOTTOM, Frame, HEIGHT, MARGIN, RIGHT};
 use crate::zone::Zone;
-
-/// The height of the card.
-const HEIGHT: f64 = 190.0;
-
-/// What is left free above, right of and below the values.
-const MARGIN: f64 = 12.0;
-
-/// The height of what is written below the values.
-const FOOT: f64 = 24.0;
 
 /// The colour of the values.
 const LINE: &str = "#0969da";
@@ -46,13 +41,6 @@ pub struct Plot<'a> {
     pub zone: Zone,
 }
 
-/// Where values and times stand on the card.
-struct Frame<'a> {
-    plot: &'a Plot<'a>,
-    values: Values,
-    left: f64,
-}
-
 impl Plot<'_> {
     /// As a PNG, 840 x 380 pixels; `None` where fewer than two values can be shown.
     pub fn png(&self) -> Option<Vec<u8>> {
@@ -70,13 +58,11 @@ impl Plot<'_> {
         let all = || all().filter(|value| value.is_finite());
         let values = Values::over(self.unit, all().fold(f64::MAX, f64::min), all().fold(f64::MIN, f64::max));
         let mut drawing = Drawing::new(HEIGHT);
-        let widest = values.marks.iter().map(|mark| drawing.width_of(&self.unit.show(*mark)));
-        let left = widest.fold(0.0, f64::max) + MARGIN + 4.0;
-        let frame = Frame { plot: self, values, left };
-        frame.shade(&mut drawing);
-        frame.marks(&mut drawing);
-        frame.curve(&mut drawing, &shown);
-        frame.limits(&mut drawing);
+        let frame = Frame::new(&drawing, self.unit, values, self.from, self.to);
+        self.shade(&frame, &mut drawing);
+        frame.draw(&mut drawing, self.zone);
+        curve(&frame, &mut drawing, &shown);
+        self.limits(&frame, &mut drawing);
         Some(drawing.into_svg())
     }
 
@@ -84,90 +70,60 @@ impl Plot<'_> {
         // Beyond that no axis has room for its marks.
         (self.from..=self.to).contains(&at) && value.abs() < 1e18
     }
-}
 
-impl Frame<'_> {
-    fn x(&self, at: Timestamp) -> f64 {
-        let plot = self.plot;
-        let share = at.since(plot.from) as f64 / plot.to.since(plot.from) as f64;
-        self.left + share.clamp(0.0, 1.0) * (WIDTH - MARGIN - self.left)
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        let share = (value - self.values.low) / (self.values.high - self.values.low);
-        HEIGHT - FOOT - share * (HEIGHT - FOOT - MARGIN)
-    }
-
-    fn shade(&self, drawing: &mut Drawing) {
-        let Some((begin, end, severity)) = self.plot.episode else { return };
-        let (left, right) = (self.x(begin), self.x(end));
+    fn shade(&self, frame: &Frame, drawing: &mut Drawing) {
+        let Some((begin, end, severity)) = self.episode else { return };
+        let (left, right) = (frame.x(begin), frame.x(end));
         let fill = match severity {
             Severity::Critical => "#ffebe9",
             Severity::Warning => "#fff5d0",
         };
-        drawing.rectangle((left, MARGIN), ((right - left).max(2.0), HEIGHT - FOOT - MARGIN), fill);
-    }
-
-    fn marks(&self, drawing: &mut Drawing) {
-        for &mark in &self.values.marks {
-            let y = self.y(mark);
-            drawing.line((self.left, y), (WIDTH - MARGIN, y), GRID);
-            let text = self.plot.unit.show(mark);
-            drawing.text(&text, (self.left - 6.0, y + LETTERS * 0.35), Anchor::End, INK);
-        }
-        for (at, text) in axis::times(self.plot.zone, self.plot.from, self.plot.to, 7.0) {
-            let x = self.x(at);
-            drawing.line((x, MARGIN), (x, HEIGHT - FOOT), GRID);
-            let half = drawing.width_of(&text) / 2.0;
-            let middle = x.min(WIDTH - MARGIN - half);
-            if middle - half > 4.0 {
-                drawing.text(&text, (middle, HEIGHT - 8.0), Anchor::Middle, INK);
-            }
-        }
-    }
-
-    fn curve(&self, drawing: &mut Drawing, shown: &[(Timestamp, f64)]) {
-        for part in curve::parts(shown) {
-            let points: Vec<_> = part.iter().map(|(at, value)| (self.x(*at), self.y(*value))).collect();
-            if let [point] = points.as_slice() {
-                drawing.dot(*point, LINE);
-                continue;
-            }
-            let mut path = String::new();
-            for (count, (x, y)) in curve::thin(&points).into_iter().enumerate() {
-                let command = if count == 0 { 'M' } else { 'L' };
-                let _ = write!(path, "{command}{x:.1} {y:.1}");
-            }
-            drawing.path(&path, LINE, 2.0, false);
-        }
+        drawing.rectangle((left, MARGIN), ((right - left).max(2.0), BOTTOM - MARGIN), fill);
     }
 
     /// The limits, each with its name above the line; below it where the one before has taken that place.
-    fn limits(&self, drawing: &mut Drawing) {
+    fn limits(&self, frame: &Frame, drawing: &mut Drawing) {
         let mut taken: Option<f64> = None;
-        let mut limits: Vec<_> = self.plot.limits.iter().filter(|(_, limit)| limit.is_finite()).collect();
+        let mut limits: Vec<_> = self.limits.iter().filter(|(_, limit)| limit.is_finite()).collect();
         limits.sort_by(|a, b| b.1.total_cmp(&a.1));
         for &&(severity, limit) in &limits {
-            let y = self.y(limit);
+            let y = frame.y(limit);
             let stroke = match severity {
                 Severity::Critical => "#cf222e",
                 Severity::Warning => "#9a6700",
             };
-            let path = format!("M{:.1} {y:.1}L{:.1} {y:.1}", self.left, WIDTH - MARGIN);
+            let path = format!("M{:.1} {y:.1}L{:.1} {y:.1}", frame.left(), RIGHT);
             drawing.path(&path, stroke, 1.5, true);
-            let text = format!("{severity} {}", self.plot.unit.show(limit));
+            let text = format!("{severity} {}", self.unit.show(limit));
             let is_crowded =
                 taken.is_some_and(|above| y - above < LETTERS + 6.0) || y < MARGIN + LETTERS + 4.0;
             let base = if is_crowded { y + LETTERS } else { y - 4.0 };
             taken = Some(if is_crowded { base } else { y });
             let width = drawing.width_of(&text);
             drawing.rectangle(
-                (self.left + 3.0, base - LETTERS + 1.0),
+                (frame.left() + 3.0, base - LETTERS + 1.0),
                 (width + 6.0, LETTERS + 1.0),
                 "#ffffffc0",
             );
-            drawing.text(&text, (self.left + 6.0, base - 1.0), Anchor::Begin, stroke);
+            drawing.text(&text, (frame.left() + 6.0, base - 1.0), Anchor::Begin, stroke);
         }
+    }
+}
+
+/// The values, with a gap where nothing was measured.
+fn curve(frame: &Frame, drawing: &mut Drawing, shown: &[(Timestamp, f64)]) {
+    for part in curve::parts(shown) {
+        let points: Vec<_> = part.iter().map(|(at, value)| (frame.x(*at), frame.y(*value))).collect();
+        if let [point] = points.as_slice() {
+            drawing.dot(*point, LINE);
+            continue;
+        }
+        let mut path = String::new();
+        for (count, (x, y)) in curve::thin(&points).into_iter().enumerate() {
+            let command = if count == 0 { 'M' } else { 'L' };
+            let _ = write!(path, "{command}{x:.1} {y:.1}");
+        }
+        drawing.path(&path, LINE, 2.0, false);
     }
 }
 

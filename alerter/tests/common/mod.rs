@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use alerter::compose::Letterhead;
+use alerter::mail::Letterhead;
 use alerter::run::{Job, run};
 use alerter::transport::Transport;
-use chrono::{DateTime, FixedOffset};
+use alerter::zone::Zone;
+use chrono_tz::Tz;
 use config::{Environment, Settings};
 use model::{
     Body, ClientName, ClientUid, Clock, Evidence, Exit, Host, Labels, Outcome, Process, ReaderOutcome,
@@ -52,17 +53,22 @@ pub(crate) struct Fleet<S> {
     sequence: u64,
     /// How the probe's readers fare.
     pub(crate) readers: Vec<ReaderOutcome>,
+    /// What every report says beside its values.
+    pub(crate) evidence: Evidence,
 }
 
 impl Fleet<MemoryStore> {
     pub(crate) fn new() -> Self {
-        Self { store: MemoryStore::new(), sequence: 0, readers: Vec::new() }
+        Self::with(MemoryStore::new())
     }
 }
 
 impl<S: ReportStore + AlertStore + History> Fleet<S> {
     pub(crate) fn with(store: S) -> Self {
-        Self { store, sequence: 0, readers: Vec::new() }
+        let process =
+            Process { pid: 812, name: "postgres".to_owned(), uid: 26, cpu: Some(180.5), memory: 2 << 30 };
+        let evidence = Evidence { top_cpu: vec![process.clone()], top_memory: vec![process] };
+        Self { store, sequence: 0, readers: Vec::new(), evidence }
     }
 
     pub(crate) fn uid(&mut self, client: &str) -> ClientUid {
@@ -80,10 +86,8 @@ impl<S: ReportStore + AlertStore + History> Fleet<S> {
     pub(crate) fn collected(&mut self, client: &str, time: Timestamp, samples: Vec<Sample>) {
         self.sequence += 1;
         let clock = Clock { wall: time, boottime_ms: 0, boot_id: String::new() };
-        let process =
-            Process { pid: 812, name: "postgres".to_owned(), uid: 26, cpu: Some(180.5), memory: 2 << 30 };
-        let evidence = Evidence { top_cpu: vec![process.clone()], top_memory: vec![process] };
-        let report = Report { host: Host::default(), samples, readers: self.readers.clone(), evidence };
+        let (readers, evidence) = (self.readers.clone(), self.evidence.clone());
+        let report = Report { host: Host::default(), samples, readers, evidence };
         let record = Record { version: 1, clock, body: Body::Report(report) };
         let received = Received {
             spool: SpoolId([9; 16]),
@@ -123,10 +127,21 @@ impl<S: ReportStore + AlertStore + History> Fleet<S> {
         minute: i64,
         transport: Option<&mut dyn Transport>,
     ) -> Exit {
-        let letterhead = Letterhead { version: "0.1.0", hostname: "mgmt1", time: &local };
+        self.at_work(settings, minute, |store, job| run(store, job, transport).unwrap())
+    }
+
+    /// What `work` does with the store at that minute, in Berlin.
+    pub(crate) fn at_work<T>(
+        &mut self,
+        settings: &Settings,
+        minute: i64,
+        work: impl FnOnce(&mut S, Job) -> T,
+    ) -> T {
+        let letterhead =
+            Letterhead { version: "0.1.0", hostname: "mgmt1", zone: Zone::Named(Tz::Europe__Berlin) };
         let now = at(minute);
         let job = Job { settings, from: "fleet@example.org", letterhead, now, booted: None, clock: &|| now };
-        run(&mut self.store, job, transport).unwrap()
+        work(&mut self.store, job)
     }
 }
 
@@ -134,27 +149,7 @@ pub(crate) fn sample(metric: &str, mount: &str, value: f64) -> Sample {
     Sample { metric: metric.to_owned(), labels: Labels::one("mount", mount), value }
 }
 
-/// In Berlin's summer.
-fn local(time: Timestamp) -> String {
-    let zone = FixedOffset::east_opt(7200).unwrap();
-    DateTime::from_timestamp_millis(time.millis())
-        .unwrap()
-        .with_timezone(&zone)
-        .format("%Y-%m-%d %H:%M:%S %:z")
-        .to_string()
-}
-
-/// The text part of a mail, its quoted-printable undone.
+/// The text part of a mail.
 pub(crate) fn text(mail: &storage::Message) -> String {
-    let raw = String::from_utf8(mail.bytes.clone()).unwrap();
-    let (_, body) = raw.split_once("Content-Transfer-Encoding: quoted-printable").unwrap();
-    let (_, body) = body.split_once("\r\n\r\n").unwrap();
-    let body = body.split("\r\n--").next().unwrap().replace("=\r\n", "");
-    let mut bytes = Vec::new();
-    let mut rest = body.as_bytes().iter();
-    while let Some(&byte) = rest.next() {
-        let hex = |digit: Option<&u8>| (*digit.unwrap() as char).to_digit(16).unwrap() as u8;
-        bytes.push(if byte == b'=' { hex(rest.next()) * 16 + hex(rest.next()) } else { byte });
-    }
-    String::from_utf8(bytes).unwrap().replace("\r\n", "\n")
+    alerter::dry_run::text(mail)
 }

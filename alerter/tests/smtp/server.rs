@@ -55,13 +55,13 @@ impl MailServer {
         files.iter().map(|file| fs::read(file).unwrap()).collect()
     }
 
-    /// A message as Python's mail library reads it: its headers, `body`, `defects` and the `names` of all headers.
+    /// A message as Python's mail library reads it: its headers, `body` (the text part), `defects` and the `names` of all headers.
     pub(crate) fn parsed(&self, index: usize) -> Value {
         const READ: &str = "import sys, json, email, email.policy
 mail = email.message_from_bytes(open(sys.argv[1], 'rb').read(), policy=email.policy.default)
 fields = {name: str(value) for name, value in mail.items()}
-fields |= {'body': mail.get_content(), 'names': mail.keys()}
-fields['defects'] = len(mail.defects) + sum(len(value.defects) for value in mail.values())
+fields |= {'body': mail.get_body(('plain',)).get_content(), 'names': mail.keys()}
+fields['defects'] = sum(len(part.defects) + sum(len(value.defects) for value in part.values()) for part in mail.walk())
 print(json.dumps(fields))";
         let file = self.directory.path().join(format!("{:03}.eml", index + 1));
         let output = Command::new(PYTHON).arg("-c").arg(READ).arg(file).output().unwrap();

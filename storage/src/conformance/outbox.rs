@@ -90,7 +90,9 @@ pub fn what_is_dissolved_is_free_again(store: &mut dyn Store) -> Outcomes {
     let (id, facts) = prepared(store)?;
     let first = message("m", 10, &[facts[0].0, facts[1].0]);
     store.freeze(&first)?;
+    assert!(store.has_message(&first.id)?);
     store.note_delivery(&first.id, at(11), &Delivery::Dissolved)?;
+    assert!(!store.has_message(&first.id)?);
     assert_eq!((store.outbox()?, store.untold()?, store.told(&[id])?), (vec![], facts.clone(), vec![]));
     assert!(store.note_delivery(&first.id, at(11), &Delivery::Dissolved).is_err(), "it is gone");
     let second = Message { bytes: b"other".to_vec(), ..first };

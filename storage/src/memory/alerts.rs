@@ -172,6 +172,10 @@ impl AlertStore for MemoryStore {
         Ok(())
     }
 
+    fn has_message(&mut self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.messages.iter().any(|kept| kept.message.id == id))
+    }
+
     fn outbox(&mut self) -> Result<Vec<Message>, StoreError> {
         let open = |kept: &Frozen| matches!(kept.delivery, None | Some(Delivery::InDoubt { .. }));
         Ok(self.oldest_first(open).into_iter().map(|kept| kept.message.clone()).collect())

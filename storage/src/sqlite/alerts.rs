@@ -138,6 +138,10 @@ impl AlertStore for SqliteStore {
         self.write(|transaction, _| outbox::freeze(transaction, message))
     }
 
+    fn has_message(&mut self, id: &str) -> Result<bool, StoreError> {
+        self.read(|transaction, _| outbox::is_kept(transaction, id))
+    }
+
     fn outbox(&mut self) -> Result<Vec<Message>, StoreError> {
         let open = "WHERE status IN ('waiting', 'in-doubt')";
         let messages = self.read(|transaction, _| outbox::messages(transaction, open))?;

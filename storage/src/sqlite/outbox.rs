@@ -188,6 +188,12 @@ fn find(transaction: &Transaction<'_>, message_id: &str) -> Result<Option<Kept>,
     kept.transpose()?.map(|kept| whole(transaction, kept)).transpose()
 }
 
+/// Whether there is a message of that id.
+pub(super) fn is_kept(transaction: &Transaction<'_>, message_id: &str) -> Result<bool, Fault> {
+    let mut select = transaction.prepare_cached("SELECT EXISTS (SELECT 1 FROM message WHERE id = ?1)")?;
+    Ok(select.query_row([message_id], |row| row.get(0))?)
+}
+
 fn whole(transaction: &Transaction<'_>, (id, mut message, delivery): Kept) -> Result<Kept, Fault> {
     let mut select =
         transaction.prepare_cached("SELECT fact_id FROM fact WHERE message_id = ?1 ORDER BY fact_id")?;

@@ -18,6 +18,11 @@ impl Page {
         self.fill("", "", text);
     }
 
+    /// A line of a list, wrapped under itself.
+    pub(crate) fn entry(&mut self, text: &str) {
+        self.fill("", "    ", text);
+    }
+
     /// An empty line.
     pub(crate) fn space(&mut self) {
         self.0.push('\n');

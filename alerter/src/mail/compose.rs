@@ -1,0 +1,84 @@
+//! Drafts become letters.
+
+use model::Timestamp;
+use model::text::escape;
+
+use super::account::Teller;
+use super::evidence;
+use super::letter::{Block, Letter};
+use super::subject::heading;
+use super::surroundings::Surroundings;
+use super::{Letterhead, Manner, Sender};
+use crate::notify::{Draft, Kind, Line};
+use crate::zone::Zone;
+
+/// How many episodes a message describes in full; the others have their line in its contents.
+const DESCRIBED: usize = 20;
+
+/// How many episodes the contents list; beyond it they are counted.
+const LISTED: usize = 1000;
+
+/// How many pictures travel in a message. At some 30 kB each they stay below 200 kB.
+const PICTURES: usize = 5;
+
+/// What `draft` says to a receiver who wants it in this `manner`.
+pub(crate) fn letter(
+    draft: &Draft,
+    letterhead: Letterhead,
+    manner: Manner,
+    now: Timestamp,
+    around: &mut dyn FnMut(&Line) -> Surroundings,
+) -> Letter {
+    let mut letter = sheet(letterhead);
+    // What still fires comes first, whatever client it is of.
+    let (over, mut lines): (Vec<&Line>, Vec<&Line>) =
+        draft.lines.iter().partition(|line| line.kind.is_over());
+    lines.extend(over);
+    if lines.len() > 1 {
+        contents(&mut letter, &lines, manner.zone);
+    }
+    let mut shown = None;
+    for line in lines.into_iter().take(DESCRIBED) {
+        let draws = !manner.text_only && letter.pictures.len() < PICTURES;
+        let around = around(line);
+        letter.blocks.push(Block::Heading(heading(line)));
+        Teller { zone: manner.zone, now, draws }.tell(&mut letter, line, &around);
+        if evidence::tell(&mut letter, line, &around, shown) {
+            shown = Some(line.episode);
+        }
+    }
+    letter
+}
+
+/// One line per episode.
+fn contents(letter: &mut Letter, lines: &[&Line], zone: Zone) {
+    let entry = |line: &&Line| {
+        let mut entry = heading(line);
+        // What is over may be described nowhere else.
+        if line.kind == Kind::Late
+            && let Some(end) = line.episode.end
+        {
+            entry.text = format!("{}, {}", entry.text, zone.show_span(line.episode.begin, end.at));
+        }
+        entry
+    };
+    letter.blocks.push(Block::Contents(lines.iter().take(LISTED).map(entry).collect()));
+    if let Some(more) = lines.len().checked_sub(LISTED).filter(|&more| more > 0) {
+        letter.say(&format!("and {more} more: fleet-alerter status lists what is open"));
+    }
+}
+
+/// What says that mail works.
+pub(crate) fn test(receiver: &str, sender: Sender, manner: Manner) -> Letter {
+    let mut letter = sheet(sender.letterhead);
+    let hostname = escape(sender.letterhead.hostname);
+    letter.say(&format!("This is a test. Alerts of {hostname} will reach {} this way.", escape(receiver)));
+    letter.field("Sent", manner.zone.show(sender.now));
+    letter
+}
+
+/// A letter of this place without content.
+pub(crate) fn sheet(letterhead: Letterhead) -> Letter {
+    let signature = format!("fleet-health {} on {}", letterhead.version, escape(letterhead.hostname));
+    Letter { signature, ..Letter::default() }
+}
