@@ -38,6 +38,11 @@ impl Mailings {
         rule.repeat_ms.or(said.map(millis)).unwrap_or(REPEAT_MS)
     }
 
+    /// Whether a receiver's mails are plain text alone.
+    pub fn text_only(&self, receiver: &str) -> bool {
+        self.said(receiver, |mailing| mailing.text_only).unwrap_or(false)
+    }
+
     /// How many mails a receiver gets in an hour, but for those that cannot wait.
     pub fn max_per_hour(&self, receiver: &str) -> usize {
         self.said(receiver, |mailing| mailing.max_per_hour).unwrap_or(MAX_PER_HOUR)

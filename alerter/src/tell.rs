@@ -15,6 +15,9 @@ use crate::rulebook::Rulebook;
 use crate::run::Job;
 use crate::transport::Transport;
 
+/// What the storage knows around so many episodes is remembered from one message to the next.
+const AROUND: usize = 500;
+
 /// Sends what earlier runs left, then what is new.
 pub(crate) fn tell<S: AlertStore + History>(
     store: &mut S,
@@ -41,7 +44,7 @@ pub(crate) fn tell<S: AlertStore + History>(
         let (receiver, most) = (draft.receiver, mailings.max_per_hour(draft.receiver));
         debug!("{receiver}: deliver: {} news wait: it had {most} mails within the hour", draft.facts.len());
     }
-    send(store, job, &notices.drafts, &mut outbox)?;
+    send(store, job, &mailings, &notices.drafts, &mut outbox)?;
     Ok(outbox.tally())
 }
 
@@ -49,6 +52,7 @@ pub(crate) fn tell<S: AlertStore + History>(
 fn send<S: AlertStore + History>(
     store: &mut S,
     job: Job,
+    mailings: &Mailings,
     drafts: &[Draft],
     outbox: &mut Outbox,
 ) -> Result<(), StoreError> {
@@ -56,10 +60,16 @@ fn send<S: AlertStore + History>(
     let open = store.open_episodes()?;
     let sender =
         Sender { from: job.from, installation: &installation, now: job.now, letterhead: job.letterhead };
+    let mut around: BTreeMap<EpisodeId, Surroundings> = BTreeMap::new();
     for draft in drafts {
-        let manner = Manner::of(job.settings, draft.receiver, job.letterhead.zone);
+        if around.len() > AROUND {
+            around.clear();
+        }
+        let manner = Manner::of(job.settings, mailings, draft.receiver, job.letterhead.zone);
         let message = mail::message(draft, sender, manner, &mut |line| {
-            Surroundings::read(store, line.episode, &open, job.now)
+            // Many receivers hear of the same.
+            let read = || Surroundings::read(store, line.episode, &open, job.now);
+            around.entry(line.episode.id.clone()).or_insert_with(read).clone()
         });
         match message {
             Ok(message) => outbox.send(store, &message)?,

@@ -6,6 +6,7 @@ use config::Settings;
 use model::Exit;
 
 use crate::mail::{Manner, Sender, test_message};
+use crate::mailings::Mailings;
 use crate::rulebook::Rulebook;
 use crate::transport::{Answer, Transport};
 
@@ -28,9 +29,10 @@ pub fn send(
     out: &mut dyn Write,
 ) -> io::Result<Exit> {
     let mut exit = Exit::Ok;
+    let mailings = Mailings::of(settings);
     for receiver in receivers {
-        let manner = Manner::of(settings, receiver, sender.letterhead.zone);
-        let line = match test_message(receiver, sender, manner).map(|message| transport.deliver(&message)) {
+        let manner = Manner::of(settings, &mailings, receiver, sender.letterhead.zone);
+        let line = match test_message(sender, manner).map(|message| transport.deliver(&message)) {
             Ok(Answer::Accepted { said }) => format!("accepted by {}: {said}", transport.name()),
             Ok(Answer::NotTaken(fault)) => format!("NOT SENT by {}: {fault}", transport.name()),
             Ok(Answer::Refused(fault)) => format!("REFUSED by {}: {fault}", transport.name()),

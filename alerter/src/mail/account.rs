@@ -1,10 +1,11 @@
 //! Everything that is known of one episode, as parts of a letter. What came from a client is escaped here.
 
 use model::metric::{self, Unit};
-use model::rule::{DISK_FORECAST, ISOLATED, UNREACHABLE};
+use model::rule::{DISK_FORECAST, ISOLATED, UNREACHABLE, is_event};
 use model::text::escape_to;
 use model::{Episode, Rule, Severity, Timestamp};
 
+use super::Manner;
 use super::letter::{Letter, Picture, Style};
 use super::matter::{has_value, limit, present, series, show};
 use super::sparkline::{range, sparkline};
@@ -13,29 +14,27 @@ use super::trend::Trend;
 use super::why::{clears, ended, why_now};
 use crate::notify::{Kind, Line};
 use crate::plot::Plot;
-use crate::zone::Zone;
+use crate::wording::short_id;
 
 /// How many other problems of the client are named.
 const OTHERS: usize = 5;
 
 /// What an account is told with.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Teller {
-    /// Whose clock the times go by.
-    pub(crate) zone: Zone,
+pub(crate) struct Teller<'a> {
+    /// How the receiver wants it.
+    pub(crate) manner: Manner<'a>,
     /// When the run composes.
     pub(crate) now: Timestamp,
     /// Whether there may be a picture.
     pub(crate) draws: bool,
 }
 
-impl Teller {
+impl Teller<'_> {
     /// What happened, its values, and why it is told.
     pub(crate) fn tell(self, letter: &mut Letter, line: &Line, around: &Surroundings) {
         let Line { episode, kind, .. } = line;
-        if *kind == Kind::Late {
-            letter.say("While alerts were not processed or mail did not go out, this began and ended:");
-        }
+        letter.say(said(*kind));
         self.span(letter, line);
         if has_value(&episode.metric) {
             self.values(letter, line, around);
@@ -45,7 +44,7 @@ impl Teller {
             letter.field(name, escape_to(text, 600));
         }
         if !kind.is_over() {
-            Self::outlook(letter, line, around);
+            self.outlook(letter, line, around);
         }
         if !episode.held.is_empty() {
             letter.field("Held back", format!("until now: {}", escape_to(&episode.held, 300)));
@@ -66,11 +65,21 @@ impl Teller {
     }
 
     /// Why it is told, what will end it, and what is not told because of it.
-    fn outlook(letter: &mut Letter, line: &Line, around: &Surroundings) {
+    fn outlook(self, letter: &mut Letter, line: &Line, around: &Surroundings) {
         let episode = line.episode;
         if let Some(rule) = line.rule {
             letter.field("Why now", why_now(rule, episode));
             letter.field("Clears", clears(rule, episode));
+        }
+        if !is_event(&episode.metric) {
+            let repeat = line.rule.map(|rule| self.manner.mailings.repeat_ms(rule, self.manner.receiver));
+            let next = repeat.filter(|repeat| line.kind != Kind::Flapping && *repeat < i64::MAX);
+            let next = next.map(|repeat| self.beside(line, self.now.plus(repeat)));
+            letter.field(
+                "Reminder",
+                next.map_or_else(String::new, |at| format!("{at}, if it still fires then")),
+            );
+            letter.field("Take on", format!("fleet-alerter ack {}", short_id(&episode.id)));
         }
         if episode.metric == ISOLATED {
             letter.field("Not told", "that clients are unreachable, until a run reaches some");
@@ -88,7 +97,7 @@ impl Teller {
             let seconds = until.since(episode.begin).max(0) / 1000;
             Unit::Seconds.show(seconds as f64)
         };
-        let begin = self.zone.show(episode.begin);
+        let begin = self.manner.zone.show(episode.begin);
         if !line.kind.is_over() {
             letter.field("Since", format!("{begin} ({})", lasted(self.now)));
             return;
@@ -102,7 +111,7 @@ impl Teller {
 
     /// A time of the episode, beside its begin.
     fn beside(self, line: &Line, at: Timestamp) -> String {
-        self.zone.show_beside(at, line.episode.begin)
+        self.manner.zone.show_beside(at, line.episode.begin)
     }
 
     fn values(self, letter: &mut Letter, line: &Line, around: &Surroundings) {
@@ -147,7 +156,7 @@ impl Teller {
                     "{} over the last 24 h: {between}; limit {}, beyond it since {}",
                     self::series(line.episode),
                     show(&line.episode.metric, limit(line)),
-                    self.zone.show(line.episode.begin)
+                    self.manner.zone.show(line.episode.begin)
                 );
                 letter.picture(Picture { caption: "", alt, png });
             }
@@ -171,9 +180,23 @@ impl Teller {
             to: self.now,
             limits: &limits,
             episode: Some((episode.begin, episode.end.map_or(self.now, |end| end.at), line.severity)),
-            zone: self.zone,
+            zone: self.manner.zone,
         };
         plot.png()
+    }
+}
+
+/// What is to be known before the rest; may be empty.
+fn said(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Problem | Kind::Worse | Kind::Recovered => "",
+        Kind::Late => "While alerts were not processed or mail did not go out, this began and ended:",
+        Kind::Escalated => "This was told to others, and nobody took it on:",
+        Kind::Flapping => {
+            "This fires and is over again and again. Nothing more is told of it until it settles:"
+        }
+        Kind::Steady => "This was changing often. It does not any more, and fires:",
+        Kind::Reminder => "This was told before, and still fires:",
     }
 }
 

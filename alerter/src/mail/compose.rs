@@ -39,10 +39,10 @@ pub(crate) fn letter(
     }
     let mut shown = None;
     for line in lines.into_iter().take(DESCRIBED) {
-        let draws = !manner.text_only && letter.pictures.len() < PICTURES;
+        let draws = !manner.text_only() && letter.pictures.len() < PICTURES;
         let around = around(line);
         letter.blocks.push(Block::Heading(heading(line)));
-        Teller { zone: manner.zone, now, draws }.tell(&mut letter, line, &around);
+        Teller { manner, now, draws }.tell(&mut letter, line, &around);
         if evidence::tell(&mut letter, line, &around, shown) {
             shown = Some(line.episode);
         }
@@ -69,10 +69,13 @@ fn contents(letter: &mut Letter, lines: &[&Line], zone: Zone) {
 }
 
 /// What says that mail works.
-pub(crate) fn test(receiver: &str, sender: Sender, manner: Manner) -> Letter {
+pub(crate) fn test(sender: Sender, manner: Manner) -> Letter {
     let mut letter = sheet(sender.letterhead);
     let hostname = escape(sender.letterhead.hostname);
-    letter.say(&format!("This is a test. Alerts of {hostname} will reach {} this way.", escape(receiver)));
+    letter.say(&format!(
+        "This is a test. Alerts of {hostname} will reach {} this way.",
+        escape(manner.receiver)
+    ));
     letter.field("Sent", manner.zone.show(sender.now));
     letter
 }

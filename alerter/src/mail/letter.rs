@@ -99,8 +99,11 @@ pub(crate) struct Letter {
 }
 
 impl Letter {
+    /// A paragraph; an empty one is left out.
     pub(crate) fn say(&mut self, text: &str) {
-        self.blocks.push(Block::Say(text.to_owned()));
+        if !text.is_empty() {
+            self.blocks.push(Block::Say(text.to_owned()));
+        }
     }
 
     /// A field of plain text; an empty one is left out.

@@ -24,6 +24,7 @@ use self::letter::Letter;
 pub(crate) use self::matter::{client, present, series};
 pub use self::surroundings::{Disk, Surroundings};
 use crate::digest;
+use crate::mailings::Mailings;
 use crate::notify::{Draft, Line};
 use crate::zone::Zone;
 
@@ -55,24 +56,26 @@ pub struct Sender<'a> {
 }
 
 /// How a receiver wants its mails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Manner {
+#[derive(Debug, Clone, Copy)]
+pub struct Manner<'a> {
+    /// The address.
+    pub receiver: &'a str,
     /// Whose clock the times go by.
     pub zone: Zone,
-    /// Without HTML and pictures.
-    pub text_only: bool,
+    /// How much mail it wants.
+    pub mailings: &'a Mailings,
 }
 
-impl Manner {
-    /// What `<receiver>` says of an address, else `<mail>`, else `zone` and all that there is.
-    pub fn of(settings: &Settings, receiver: &str, zone: Zone) -> Self {
+impl<'a> Manner<'a> {
+    /// What `settings` say of an address; `zone` is that of those who name none.
+    pub fn of(settings: &Settings, mailings: &'a Mailings, receiver: &'a str, zone: Zone) -> Self {
         let own = settings.receivers.iter().find(|own| own.mail.eq_ignore_ascii_case(receiver));
-        let text_only = own.and_then(|own| own.mailing.text_only);
-        let of_all = || settings.mail.as_ref().and_then(|mail| mail.mailing.text_only);
-        Self {
-            zone: own.and_then(|own| own.time_zone).map_or(zone, Zone::Named),
-            text_only: text_only.or_else(of_all).unwrap_or(false),
-        }
+        Self { receiver, zone: own.and_then(|own| own.time_zone).map_or(zone, Zone::Named), mailings }
+    }
+
+    /// Whether HTML and pictures are left out.
+    pub(crate) fn text_only(self) -> bool {
+        self.mailings.text_only(self.receiver)
     }
 }
 
@@ -90,39 +93,40 @@ pub fn message(
         headers = headers::single(headers, line, sender.installation);
     }
     let letter = compose::letter(draft, sender.letterhead, manner, sender.now, around);
-    let bytes = mime::bytes(headers, &id, &subject, &letter, manner.text_only)?;
+    let bytes = mime::bytes(headers, &id, &subject, &letter, manner.text_only())?;
     let (receiver, facts) = (draft.receiver.to_owned(), draft.facts.clone());
     Ok(Message { id, receiver, subject, created: sender.now, bytes, facts })
 }
 
 /// A message that only says that mail works.
-pub fn test_message(receiver: &str, sender: Sender, manner: Manner) -> Result<Message, String> {
+pub fn test_message(sender: Sender, manner: Manner) -> Result<Message, String> {
+    let receiver = manner.receiver;
     let created = sender.now.millis().to_be_bytes();
     let digest = digest::hex([sender.installation.as_bytes(), receiver.as_bytes(), &created], 32);
     let id = format!("test-{digest}@{DOMAIN}");
     let subject = format!("[TEST] fleet-health on {} can send mail", sender.letterhead.hostname);
-    let letter = compose::test(receiver, sender, manner);
+    let letter = compose::test(sender, manner);
     let headers = headers::headers(sender, receiver, &subject, &id)?;
-    let bytes = mime::bytes(headers, &id, &subject, &letter, manner.text_only)?;
+    let bytes = mime::bytes(headers, &id, &subject, &letter, manner.text_only())?;
     Ok(Message { id, receiver: receiver.to_owned(), subject, created: sender.now, bytes, facts: Vec::new() })
 }
 
 /// A summary that `write` writes. Its Message-ID follows from the installation, the receiver and `name` alone, so that the
 /// same report has the same id. Fails only where an address is none.
 pub(crate) fn report(
-    receiver: &str,
     sender: Sender,
     manner: Manner,
     name: &str,
     subject: &str,
     write: impl FnOnce(&mut Letter),
 ) -> Result<Message, String> {
+    let receiver = manner.receiver;
     let parts = [sender.installation, receiver, name].map(str::as_bytes);
     let id = format!("report-{}@{DOMAIN}", digest::hex(parts, 32));
     let mut letter = compose::sheet(sender.letterhead);
     write(&mut letter);
     let headers = headers::headers(sender, receiver, subject, &id)?;
-    let bytes = mime::bytes(headers, &id, subject, &letter, manner.text_only)?;
+    let bytes = mime::bytes(headers, &id, subject, &letter, manner.text_only())?;
     let (receiver, subject) = (receiver.to_owned(), subject.to_owned());
     Ok(Message { id, receiver, subject, created: sender.now, bytes, facts: Vec::new() })
 }

@@ -14,6 +14,7 @@ use storage::{AlertStore, History, Latest, Message, StoreError};
 use self::span::{Period, Span};
 use self::summary::Summary;
 use crate::mail::{self, Manner, Sender};
+use crate::mailings::Mailings;
 use crate::outbox::Outbox;
 use crate::rulebook::Rulebook;
 use crate::run::Job;
@@ -97,7 +98,8 @@ fn message<S: History>(
     latest: &[Latest],
     reader: &Reader,
 ) -> Result<Result<Message, String>, StoreError> {
-    let manner = Manner::of(job.settings, reader.address, job.letterhead.zone);
+    let mailings = Mailings::of(job.settings);
+    let manner = Manner::of(job.settings, &mailings, reader.address, job.letterhead.zone);
     let span = Span::before(job.now, period, manner.zone);
     let mut episodes = store.episodes_between(span.from, job.now, EPISODES)?;
     episodes.retain(|episode: &Episode| {
@@ -108,7 +110,7 @@ fn message<S: History>(
     let disks = disks::fullest(store, latest, &reader.clients, span)?;
     let subject = letter::subject(period, &summary);
     let name = format!("{} {} {}", period.name(), span.from.millis(), span.to.millis());
-    Ok(mail::report(reader.address, sender, manner, &name, &subject, |letter| {
-        letter::write(letter, period, &summary, &disks, (job.now, !manner.text_only));
+    Ok(mail::report(sender, manner, &name, &subject, |letter| {
+        letter::write(letter, period, &summary, &disks, (job.now, !manner.text_only()));
     }))
 }
