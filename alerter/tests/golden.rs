@@ -170,6 +170,91 @@ fn host_key_changed() {
 }
 
 #[test]
+fn reminder_and_escalated() {
+    let rule = " repeat=\"6h\" escalate-after=\"8h\" escalate-to=\"boss@example.org\"/></client>";
+    let (mut fleet, settings) = (fleet(), settings(&client("web1", OPS).replace("/></client>", rule)));
+    day(&mut fleet, "web1");
+    let until = |fleet: &mut Fleet<MemoryStore>, from: i64, until: i64| {
+        for minute in (from..until).step_by(10) {
+            fleet.collected("web1", at(minute), machine(91.0 + minute as f64 / 200.0, 22.0));
+        }
+    };
+    until(&mut fleet, 0, 5);
+    assert_eq!(sent(&mut fleet, &settings, 5).len(), 1, "the problem");
+    until(&mut fleet, 10, 365);
+    golden("reminder", &mut fleet, &settings, 365);
+    until(&mut fleet, 370, 485);
+    golden("escalated", &mut fleet, &settings, 485);
+}
+
+#[test]
+fn flapping_and_steady() {
+    let (mut fleet, settings) = (fleet(), web1());
+    let mut mails = Vec::new();
+    for step in 0..60 {
+        let disk = if step < 30 && step % 2 == 0 { 70.0 } else { 92.0 };
+        fleet.collected("web1", at(5 * step), machine(disk, 22.0));
+        mails.extend(sent(&mut fleet, &settings, 5 * step + 1));
+    }
+    let about =
+        |tag: &str| mails.iter().filter(|mail| mail.subject.starts_with(tag)).cloned().collect::<Vec<_>>();
+    looked_at("flapping", &about("[FLAPPING"));
+    looked_at("steady", &about("[STEADY"));
+    assert!(mails.len() < 10, "{} mails", mails.len());
+}
+
+#[test]
+fn isolation() {
+    let names = ["web1", "db2", "app3", "app4"];
+    let settings = settings(&names.map(|name| client(name, OPS)).concat());
+    let mut fleet = fleet();
+    for name in names {
+        fleet.collected(name, at(0), machine(40.0, 9.0));
+    }
+    let timeout = || Outcome::Timeout { phase: model::Phase::Connect };
+    for minute in [5, 10] {
+        for name in names {
+            fleet.failed(name, minute, timeout());
+        }
+    }
+    golden("isolation", &mut fleet, &settings, 11);
+    for name in names {
+        fleet.collected(name, at(15), machine(40.0, 9.0));
+    }
+    golden("isolation-over", &mut fleet, &settings, 16);
+}
+
+#[test]
+fn what_is_reached_through_another_is_not_told() {
+    let child = |name: &str| client(name, OPS).replace("<client ", "<client parent=\"gate\" ");
+    let others = client("here", OPS);
+    let settings = settings(&[client("gate", OPS), child("web1"), child("db2"), others].concat());
+    let mut fleet = fleet();
+    let timeout = || Outcome::Timeout { phase: model::Phase::Connect };
+    for minute in [0, 5] {
+        for name in ["gate", "web1", "db2"] {
+            fleet.failed(name, minute, timeout());
+        }
+        fleet.collected("here", at(minute), machine(40.0, 9.0));
+    }
+    golden("unreachable-with-children", &mut fleet, &settings, 6);
+}
+
+#[test]
+fn what_was_held_back() {
+    let (window, muted) = (
+        "<window name=\"backup\" daily=\"04:00-04:30\" time-zone=\"Europe/Berlin\"/>",
+        " mute=\"backup\"/></client>",
+    );
+    let settings = settings(&[window, &client("web1", OPS).replace("/></client>", muted)].concat());
+    let mut fleet = fleet();
+    fleet.collected("web1", at(5), machine(94.0, 22.0));
+    assert!(sent(&mut fleet, &settings, 6).is_empty());
+    fleet.collected("web1", at(35), machine(95.0, 22.0));
+    golden("held-back", &mut fleet, &settings, 36);
+}
+
+#[test]
 fn several() {
     let clients: String = ["web1", "db2", "app3", "app4"].iter().map(|name| client(name, OPS)).collect();
     let settings = settings(&clients);

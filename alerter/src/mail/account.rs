@@ -125,7 +125,7 @@ impl Teller<'_> {
         let operator =
             line.rule.map(|rule| format!("{} ", rule.threshold.operator.symbol())).unwrap_or_default();
         letter.field("Limit", format!("{operator}{} ({})", show(kind, limit(line)), line.severity));
-        if (episode.peak, episode.peak_at) != (episode.last_value, episode.last_at) {
+        if show(kind, episode.peak) != show(kind, episode.last_value) {
             letter.field("Peak", at(episode.peak, "", episode.peak_at));
         }
         if !line.kind.is_over() {
