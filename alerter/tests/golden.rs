@@ -190,6 +190,7 @@ fn reminder_and_escalated() {
 #[test]
 fn flapping_and_steady() {
     let (mut fleet, settings) = (fleet(), web1());
+    day(&mut fleet, "web1");
     let mut mails = Vec::new();
     for step in 0..60 {
         let disk = if step < 30 && step % 2 == 0 { 70.0 } else { 92.0 };
@@ -222,6 +223,16 @@ fn isolation() {
         fleet.collected(name, at(15), machine(40.0, 9.0));
     }
     golden("isolation-over", &mut fleet, &settings, 16);
+}
+
+#[test]
+fn dead_man() {
+    let settings = settings(&["<schedule collector-every=\"5m\"/>", &client("web1", OPS)].concat());
+    let mut fleet = fleet();
+    for minute in (0..40).step_by(5) {
+        fleet.collected("web1", at(minute), machine(40.0, 9.0));
+    }
+    golden("dead-man", &mut fleet, &settings, 52);
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Html<'_> {
                 self.card(Tone::Plain);
                 self.write(format_args!(
                     "<p class=\"ink\" style=\"margin:0;padding:4px 16px 8px;font-size:15px;line-height:1.4;color:#1f2328\">{}</p>\n",
-                    escape(said)
+                    prose(said)
                 ));
             }
             Block::Table(table) => {
@@ -110,7 +110,7 @@ impl Html<'_> {
             self.write(format_args!(
                 "<tr><td class=\"ink\" style=\"padding:3px 16px;font-size:15px;line-height:1.4;color:#1f2328\">{} {}</td></tr>\n",
                 badge(heading),
-                escape(&heading.text)
+                prose(&heading.text)
             ));
         }
         self.write(format_args!("</table>\n"));
@@ -123,7 +123,7 @@ impl Html<'_> {
             "<div style=\"padding:12px 16px 6px\">{}<div class=\"ink\" style=\"padding-top:6px;font-size:18px;\
              line-height:1.3;font-weight:600;color:#1f2328;word-break:break-word\">{}</div></div>\n",
             badge(heading),
-            escape(&heading.text)
+            prose(&heading.text)
         ));
     }
 
@@ -139,7 +139,7 @@ impl Html<'_> {
         let value = match style {
             Style::Code => format!("<span style=\"{MONO};font-size:13px\">{}</span>", escape(value)),
             Style::Links => linked(value),
-            Style::Plain | Style::TextOnly => escape(value),
+            Style::Plain | Style::TextOnly => prose(value),
         };
         self.write(format_args!(
             "<tr><td class=\"dim\" valign=\"top\" style=\"padding:3px 8px 3px 4px;width:76px;font-size:14px;line-height:1.4;\
@@ -244,10 +244,24 @@ fn linked(text: &str) -> String {
     text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// For content and for attributes in double quotes. A number and its percent sign stay together.
+/// [`escape`] for sentences: a number and its unit stay on one line.
+fn prose(text: &str) -> String {
+    let mut sentence = String::with_capacity(text.len());
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let is_unit = |next: &char| next.is_alphabetic() || ['%', '°'].contains(next);
+        let is_glued = c == ' ' && before.is_ascii_digit() && rest.peek().is_some_and(is_unit);
+        sentence.push(if is_glued { '\u{a0}' } else { c });
+        before = c;
+    }
+    escape(&sentence)
+}
+
+/// For content and for attributes in double quotes.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.replace(" %", "\u{a0}%").chars() {
+    for c in text.chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
@@ -267,6 +281,11 @@ mod tests {
     #[test]
     fn nothing_of_a_text_is_markup() {
         assert_eq!(escape("<b a=\"1\" b='2'>&amp;"), "&lt;b a=&quot;1&quot; b=&#39;2&#39;&gt;&amp;amp;");
+    }
+
+    #[test]
+    fn a_number_and_its_unit_stay_together() {
+        assert_eq!(prose("6 min < 90 % at 04:10 +02:00"), "6\u{a0}min &lt; 90\u{a0}% at 04:10 +02:00");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) fn client(episode: &Episode) -> String {
 
 /// Whether a type has values that say more than that it fires.
 pub(crate) fn has_value(kind: &str) -> bool {
-    kind != MOUNT && metric::unit(kind) != Unit::Flag
+    ![MOUNT, COLLECTOR_STALE].contains(&kind) && metric::unit(kind) != Unit::Flag
 }
 
 /// A value of a type.
@@ -69,7 +69,7 @@ pub(crate) fn present(episode: &Episode) -> String {
             let cause = escape_to(episode.detail.lines().next().unwrap_or_default(), CAUSE);
             if cause.is_empty() { series } else { format!("{series}: {cause}") }
         }
-        _ if has_value(kind) && kind != COLLECTOR_STALE => format!("{series} {}", show(kind, value)),
+        _ if has_value(kind) => format!("{series} {}", show(kind, value)),
         _ => series,
     }
 }
@@ -78,14 +78,13 @@ pub(crate) fn present(episode: &Episode) -> String {
 pub(crate) fn headline(line: &Line) -> String {
     let episode = line.episode;
     let kind = episode.metric.as_str();
-    let has_limit = has_value(kind) && kind != COLLECTOR_STALE;
     let what = match line.kind {
-        Kind::Late if has_limit => format!("{} peak {}", series(episode), show(kind, episode.peak)),
-        Kind::Recovered if has_limit && ![DISK_FORECAST, STALE].contains(&kind) => present(episode),
-        kind if kind.is_over() => series(episode),
+        Kind::Late if has_value(kind) => format!("{} peak {}", series(episode), show(kind, episode.peak)),
+        Kind::Recovered if has_value(kind) && ![DISK_FORECAST, STALE].contains(&kind) => present(episode),
+        _ if line.kind.is_over() => series(episode),
         _ => present(episode),
     };
-    let limit = if has_limit { format!(" (limit {})", show(kind, limit(line))) } else { String::new() };
+    let limit = if has_value(kind) { format!(" (limit {})", show(kind, limit(line))) } else { String::new() };
     format!("{}: {what}{limit}", client(episode))
 }
 
