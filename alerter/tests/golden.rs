@@ -10,8 +10,9 @@ use std::process::{Command, Stdio};
 
 use alerter::dry_run::{self, Printer};
 use alerter::report::{self, span::Period};
+use alerter::run::Job;
 use alerter::transport::directory::Directory;
-use alerter::transport::{Answer, Transport};
+use alerter::transport::{Answer, Fault, Scope, Stage, Transport};
 use common::{Fleet, OPS, at, client, sample, settings};
 use config::Settings;
 use model::{Exit, Labels, Outcome, Process, Sample};
@@ -360,6 +361,70 @@ fn what_a_mail_is_made_of() {
     let but_not_for_ops =
         format!("{text_only}<receiver mail=\"{OPS}\" text-only=\"false\" time-zone=\"UTC\"/>");
     assert_eq!(outlines(&but_not_for_ops, &mut fleet, 21), rich);
+}
+
+/// What no client may do to a mail.
+#[test]
+fn hostile_clients_change_no_mail_around_them() {
+    let hostile = |number: usize| {
+        let nasty =
+            "\r\nBcc: victim@example.org\r\n\r\n\u{202e}\x1b[31m\0<script>\"'&</td>\r\n--=_alternative_";
+        format!("/{number}{}{nasty}", "\u{1F4A9}".repeat(40))
+    };
+    let mut fleet = Fleet::new();
+    fleet.evidence.top_cpu =
+        vec![Process { pid: 1, name: hostile(0), uid: 0, cpu: Some(f64::NAN), memory: u64::MAX }; 5];
+    let settings = settings(&client("web1", OPS));
+    let mut samples: Vec<Sample> = (0..3000).map(|number| sample("disk", &hostile(number), 99.0)).collect();
+    samples.push(Sample {
+        metric: "custom:systemd_unit_failed".to_owned(),
+        labels: Labels::one("unit", &hostile(0)),
+        value: 1.0,
+    });
+    for minute in (-1440..=0).step_by(30) {
+        fleet.collected("web1", at(minute), samples.iter().take(3).cloned().collect());
+    }
+    fleet.collected("web1", at(1), samples);
+    let detail = format!("{}\n{}", hostile(1), hostile(2));
+    fleet.failed("web1", 2, Outcome::Refused { detail: detail.clone() });
+    fleet.failed("web1", 3, Outcome::Refused { detail });
+    let mails = sent(&mut fleet, &settings, 4);
+    assert_eq!(
+        outline(&mails[0]),
+        "multipart/alternative(text/plain, text/html)",
+        "of 3000 no picture is left"
+    );
+    let text = dry_run::text(&mails[0]);
+    assert!(text.contains("and 2"), "the rest is counted");
+    assert!(!text.lines().any(|line| line.starts_with("Bcc")), "{text}");
+    assert!(!dry_run::html(&mails[0]).unwrap().contains("<script"));
+}
+
+#[test]
+fn a_report_that_was_not_taken_goes_out_with_the_next_run() {
+    struct Closed;
+    impl Transport for Closed {
+        fn deliver(&mut self, _: &Message) -> Answer {
+            let (stage, scope) = (Stage::Connect, Scope::All);
+            Answer::NotTaken(Fault { stage, scope, detail: "refused".to_owned(), remedy: "" })
+        }
+
+        fn name(&self) -> String {
+            "closed".to_owned()
+        }
+    }
+    let (mut fleet, settings) = (fleet(), web1());
+    day(&mut fleet, "web1");
+    let send = |store: &mut MemoryStore, job: Job| {
+        report::report(store, job, Period::Daily, None, &mut Closed).unwrap()
+    };
+    assert_eq!(fleet.at_work(&settings, 1, send), Exit::Partial);
+    assert_eq!(fleet.at_work(&settings, 2, send), Exit::Partial, "it waits, and is not written anew");
+    let later = sent(&mut fleet, &settings, 5);
+    let daily = "[DAILY] 2026-07-27: no problem";
+    assert_eq!(later.iter().map(|mail| mail.subject.as_str()).collect::<Vec<_>>(), [daily]);
+    assert!(sent(&mut fleet, &settings, 6).is_empty());
+    assert_eq!(fleet.at_work(&settings, 7, send), Exit::Ok, "it was sent");
 }
 
 #[test]

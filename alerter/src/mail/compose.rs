@@ -12,21 +12,32 @@ use super::{Letterhead, Manner, Sender};
 use crate::notify::{Draft, Kind, Line};
 use crate::zone::Zone;
 
-/// How many episodes a message describes in full; the others have their line in its contents.
-const DESCRIBED: usize = 20;
+/// How much a message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// How many episodes are described in full; the others have their line in the contents.
+    described: usize,
+    /// How many the contents list; beyond it they are counted.
+    listed: usize,
+    /// How many pictures travel along, of some 30 kB each.
+    pictures: usize,
+}
 
-/// How many episodes the contents list; beyond it they are counted.
-const LISTED: usize = 1000;
-
-/// How many pictures travel in a message. At some 30 kB each they stay below 200 kB.
-const PICTURES: usize = 5;
+impl Extent {
+    /// From all that a person may want to what fits in any case: every text in a letter is bounded.
+    pub(crate) const ALL: [Self; 3] = [
+        Self { described: 20, listed: 1000, pictures: 5 },
+        Self { described: 10, listed: 300, pictures: 0 },
+        Self { described: 3, listed: 50, pictures: 0 },
+    ];
+}
 
 /// What `draft` says to a receiver who wants it in this `manner`.
 pub(crate) fn letter(
     draft: &Draft,
     letterhead: Letterhead,
     manner: Manner,
-    now: Timestamp,
+    (now, extent): (Timestamp, Extent),
     around: &mut dyn FnMut(&Line) -> Surroundings,
 ) -> Letter {
     let mut letter = sheet(letterhead);
@@ -35,11 +46,11 @@ pub(crate) fn letter(
         draft.lines.iter().partition(|line| line.kind.is_over());
     lines.extend(over);
     if lines.len() > 1 {
-        contents(&mut letter, &lines, manner.zone);
+        contents(&mut letter, &lines, extent.listed, manner.zone);
     }
     let mut shown = None;
-    for line in lines.into_iter().take(DESCRIBED) {
-        let draws = !manner.text_only() && letter.pictures.len() < PICTURES;
+    for line in lines.into_iter().take(extent.described) {
+        let draws = !manner.text_only() && letter.pictures.len() < extent.pictures;
         let around = around(line);
         letter.blocks.push(Block::Heading(heading(line)));
         Teller { manner, now, draws }.tell(&mut letter, line, &around);
@@ -51,7 +62,7 @@ pub(crate) fn letter(
 }
 
 /// One line per episode.
-fn contents(letter: &mut Letter, lines: &[&Line], zone: Zone) {
+fn contents(letter: &mut Letter, lines: &[&Line], listed: usize, zone: Zone) {
     let entry = |line: &&Line| {
         let mut entry = heading(line);
         // What is over may be described nowhere else.
@@ -62,8 +73,8 @@ fn contents(letter: &mut Letter, lines: &[&Line], zone: Zone) {
         }
         entry
     };
-    letter.blocks.push(Block::Contents(lines.iter().take(LISTED).map(entry).collect()));
-    if let Some(more) = lines.len().checked_sub(LISTED).filter(|&more| more > 0) {
+    letter.blocks.push(Block::Contents(lines.iter().take(listed).map(entry).collect()));
+    if let Some(more) = lines.len().checked_sub(listed).filter(|&more| more > 0) {
         letter.say(&format!("and {more} more: fleet-alerter status lists what is open"));
     }
 }

@@ -1,10 +1,12 @@
 //! The headers that mail programs and people's filters go by.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use lettre::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
+use model::EpisodeId;
 use model::text::escape_to;
-use model::{EpisodeId, Timestamp};
 
 use super::{DOMAIN, Sender, matter};
 use crate::digest;
@@ -23,10 +25,12 @@ pub(crate) fn headers(
     subject: &str,
     id: &str,
 ) -> Result<MessageBuilder, String> {
+    // Whole seconds, and nothing before 1970: what the header can say.
+    let seconds = u64::try_from(sender.now.seconds()).unwrap_or(0);
     // Subjects are bounded so that no server refuses them; the text says it all.
     let builder = lettre::Message::builder()
         .message_id(Some(format!("<{id}>")))
-        .date(date(sender.now))
+        .date(UNIX_EPOCH + Duration::from_secs(seconds))
         .from(mailbox(sender.from, Some("Fleet Health"))?)
         .to(mailbox(receiver, None)?)
         .subject(escape_to(subject, 200));
@@ -61,9 +65,4 @@ fn mailbox(address: &str, name: Option<&str>) -> Result<Mailbox, String> {
         .parse()
         .map_err(|error| format!("{} is no mail address: {error}", escape_to(address, 255)))?;
     Ok(Mailbox::new(name.map(str::to_owned), address))
-}
-
-fn date(at: Timestamp) -> std::time::SystemTime {
-    // Whole seconds, and nothing before 1970: what the header can say.
-    std::time::UNIX_EPOCH + std::time::Duration::from_secs(u64::try_from(at.seconds()).unwrap_or(0))
 }

@@ -20,6 +20,7 @@ use config::Settings;
 use model::Timestamp;
 use storage::Message;
 
+use self::compose::Extent;
 use self::letter::Letter;
 pub(crate) use self::matter::{client, present, series};
 pub use self::surroundings::{Disk, Surroundings};
@@ -30,6 +31,9 @@ use crate::zone::Zone;
 
 /// The right side of every Message-ID, and the list's id. Not a host's name: an id stays the same wherever it is sent from.
 const DOMAIN: &str = "fleet-health";
+
+/// Beyond so many bytes a message says less: some servers refuse what is larger than a few megabytes, and nobody reads it.
+const LARGEST: usize = 500_000;
 
 /// What messages say of the place that they come from.
 #[derive(Debug, Clone, Copy)]
@@ -92,8 +96,14 @@ pub fn message(
     if let [line] = draft.lines.as_slice() {
         headers = headers::single(headers, line, sender.installation);
     }
-    let letter = compose::letter(draft, sender.letterhead, manner, sender.now, around);
-    let bytes = mime::bytes(headers, &id, &subject, &letter, manner.text_only())?;
+    let mut bytes = Vec::new();
+    for extent in Extent::ALL {
+        let letter = compose::letter(draft, sender.letterhead, manner, (sender.now, extent), around);
+        bytes = mime::bytes(headers.clone(), &id, &subject, &letter, manner.text_only())?;
+        if bytes.len() <= LARGEST {
+            break;
+        }
+    }
     let (receiver, facts) = (draft.receiver.to_owned(), draft.facts.clone());
     Ok(Message { id, receiver, subject, created: sender.now, bytes, facts })
 }

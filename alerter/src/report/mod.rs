@@ -46,10 +46,15 @@ pub fn report<S: AlertStore + History>(
     let installation = store.installation()?;
     let sender =
         Sender { from: job.from, installation: &installation, now: job.now, letterhead: job.letterhead };
+    let waiting: BTreeSet<String> = store.outbox()?.into_iter().map(|message| message.id).collect();
     let mut outbox = Outbox::open(store, transport, job.now)?;
     for reader in readers(job, to) {
         let address = reader.address;
         match message(store, job, period, sender, &latest, &reader)? {
+            Ok(message) if waiting.contains(&message.id) => {
+                debug!("{address}: report: it waits for the next run");
+                outbox.count_failures(1);
+            }
             Ok(message) if store.has_message(&message.id)? => {
                 debug!("{address}: report: it was sent before");
             }
