@@ -92,6 +92,7 @@ pub fn evaluate(
 ) -> Evaluation {
     let mut state = state.clone();
     let edited = adopt(&mut state, condition);
+    state.missing = None;
     let Some(value) = compared(&mut state.values, rule, observation) else {
         return Evaluation { state, change: None, news: None, compared: None };
     };
@@ -99,30 +100,28 @@ pub fn evaluate(
     let fired = fires(&state.phase);
     let holds = holds(&mut state, rule, &seen, rule.still_breaches(value, observation.free));
     let (mut change, mut news) = (None, None);
-    let damping = match std::mem::take(&mut state.phase) {
+    match std::mem::take(&mut state.phase) {
         AlertPhase::Firing(firing) => {
             let stays = holds || !seen.edited && !firing.flapping && is_kept(rule, &firing, seen.at);
-            let damping = damping(&mut state, firing.flapping, fired != stays);
-            if stays || damping.is_on() && !seen.edited {
-                state.phase = AlertPhase::Firing(go_on(firing, &seen, holds, damping));
+            let flaps = flaps(&mut state, firing.flapping, fired != stays);
+            if stays || flaps && !seen.edited {
+                state.phase = AlertPhase::Firing(go_on(firing, &seen, holds, flaps));
             } else {
                 (change, news) = end(&mut state, rule, firing, &seen);
             }
-            damping
         }
         before => {
             let since = first_breach(&state, rule, &before, seen.at);
             let worst = seen.severity.filter(|_| holds);
-            let damping = damping(&mut state, false, worst.is_some());
+            let flaps = flaps(&mut state, false, worst.is_some());
             (state.phase, change) = match worst {
-                Some(severity) => begin(since, severity, damping, episode_id),
+                Some(severity) => begin(since, severity, flaps, episode_id),
                 None => (wait(&state, &before, &seen, since), None),
             };
-            damping
         }
-    };
+    }
     if let AlertPhase::Firing(firing) = &mut state.phase {
-        news = tell(firing, damping, held);
+        news = tell(firing, held);
     }
     Evaluation { state, change, news, compared: Some(value) }
 }
@@ -137,10 +136,14 @@ struct Seen {
 /// Makes the state one of the rule's condition. True where it was made under another: then the records before say
 /// nothing of this one, and what fires goes on only if it breaches still.
 fn adopt(state: &mut AlertState, condition: u64) -> bool {
-    let edited = state.condition != condition && !state.is_idle();
+    // 0: by a version that did not know of conditions.
+    let edited = ![0, condition].contains(&state.condition) && !state.is_idle();
     if edited {
         (state.breaches, state.changes) = (0, 0);
         state.values.clear();
+        if let AlertPhase::Pending { .. } = state.phase {
+            state.phase = AlertPhase::Inactive;
+        }
     }
     state.condition = condition;
     edited
@@ -200,34 +203,17 @@ fn is_kept(rule: &Rule, firing: &Firing, at: Timestamp) -> bool {
     at.since(firing.fine_since.unwrap_or(at)) < rule.keep_firing_ms
 }
 
-/// How flapping changes with a record.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Damping {
-    Off,
-    Begins,
-    GoesOn,
-    Ends,
-}
-
-impl Damping {
-    fn is_on(self) -> bool {
-        matches!(self, Self::Begins | Self::GoesOn)
-    }
-}
-
 /// Counts the changes, and says whether there are too many to tell each.
-fn damping(state: &mut AlertState, was_flapping: bool, changed: bool) -> Damping {
+fn flaps(state: &mut AlertState, was_flapping: bool, changed: bool) -> bool {
     state.changes = (state.changes << 1 | u32::from(changed)) & (u32::MAX >> (32 - LOOKED_AT));
-    match (was_flapping, state.changes.count_ones()) {
-        (true, STEADY_BELOW..) => Damping::GoesOn,
-        (true, _) => Damping::Ends,
-        (false, count) if changed && count > FLAPS_ABOVE => Damping::Begins,
-        (false, _) => Damping::Off,
+    match state.changes.count_ones() {
+        count if was_flapping => count >= STEADY_BELOW,
+        count => changed && count > FLAPS_ABOVE,
     }
 }
 
-fn go_on(mut firing: Firing, seen: &Seen, holds: bool, damping: Damping) -> Firing {
-    firing.flapping = damping.is_on();
+fn go_on(mut firing: Firing, seen: &Seen, holds: bool, flaps: bool) -> Firing {
+    firing.flapping = flaps;
     if holds {
         firing.fine_since = None;
         firing.severity = seen.severity.unwrap_or(firing.severity);
@@ -260,12 +246,13 @@ fn end(
 fn begin(
     since: Timestamp,
     severity: Severity,
-    damping: Damping,
+    flapping: bool,
     episode_id: impl FnOnce(Timestamp) -> EpisodeId,
 ) -> (AlertPhase, Option<Change>) {
-    let (id, flapping) = (episode_id(since), damping.is_on());
+    let id = episode_id(since);
     let change = Change::Began { episode: id.clone(), since, severity };
-    let firing = Firing { since, severity, told: None, episode: id, fine_since: None, flapping, news: 0 };
+    let (told, fine_since, told_flapping, news) = (None, None, false, 0);
+    let firing = Firing { since, severity, told, episode: id, fine_since, flapping, told_flapping, news };
     (AlertPhase::Firing(firing), Some(change))
 }
 
@@ -293,18 +280,19 @@ fn first_breach(state: &AlertState, rule: &Rule, before: &AlertPhase, at: Timest
 }
 
 /// What people are to hear of what fires; remembers that they do.
-fn tell(firing: &mut Firing, damping: Damping, held: bool) -> Option<(Reason, u32)> {
+fn tell(firing: &mut Firing, held: bool) -> Option<(Reason, u32)> {
     let is_fine = firing.fine_since.is_some();
-    let reason = match (damping, firing.told) {
+    let reason = match (firing.flapping, firing.told) {
         _ if held => return None,
-        (Damping::Begins, _) | (Damping::GoesOn, None) => Reason::Flapping,
+        (true, _) if !firing.told_flapping => Reason::Flapping,
         _ if is_fine => return None,
         (_, None) => Reason::First,
         (_, Some(told)) if firing.severity > told => Reason::Worse,
-        (Damping::Ends, Some(_)) => Reason::Steady,
+        (false, Some(_)) if firing.told_flapping => Reason::Steady,
         _ => return None,
     };
     firing.told = firing.told.max(Some(firing.severity));
+    firing.told_flapping = firing.flapping;
     firing.news += 1;
     Some((reason, firing.news - 1))
 }

@@ -241,7 +241,7 @@ proptest::proptest! {
         stretch in 1_usize..8,
     ) {
         use alerter::{backtest, rulebook::Rulebook};
-        let mail = r#"<mail transport="directory" path="/nonexistent" repeat="1h"/>"#;
+        let mail = r#"<mail transport="directory" path="/nonexistent" repeat="1h" text-only="true"/>"#;
         let clients: String = ["web1", "db2"].map(|name| common::client(name, "ops@x.org, dev@x.org")).concat();
         let settings = common::settings(&[mail, &clients].concat());
         let values: Vec<f64> = values.into_iter().flat_map(|value| vec![value; stretch]).take(150).collect();
@@ -266,4 +266,53 @@ proptest::proptest! {
         let counted = backtest::count(&outcome.facts, &outcome.episodes, &rules, runs);
         proptest::prop_assert_eq!(counted, post.0);
     }
+}
+
+/// What a person finds in a recorded series by hand: every time above 90 % for 15 minutes or more, until it has been below
+/// 80 % for five. Times are minutes of the recording.
+fn real_episodes(cpu: &[(i64, f64)]) -> Vec<(i64, i64, Option<i64>)> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(begin) = (from..cpu.len()).find(|&i| cpu[i].1 >= 90.0) {
+        let end = (begin..cpu.len()).find(|&i| cpu[i].1 < 90.0).unwrap_or(cpu.len());
+        let Some(fired) = (begin..end).find(|&i| cpu[i].0 - cpu[begin].0 >= 15) else {
+            from = end;
+            continue;
+        };
+        // The first record of an unbroken row below 80 % that lasts for five minutes.
+        let over = (fired + 1..cpu.len()).find(|&i| {
+            let row = cpu[i..].iter().take_while(|(_, value)| *value < 80.0).last();
+            cpu[i].1 < 80.0 && row.is_some_and(|(last, _)| last - cpu[i].0 >= 5)
+        });
+        found.push((cpu[begin].0, cpu[fired].0, over.map(|i| cpu[i].0)));
+        let Some(over) = over else { break };
+        from = (over..cpu.len()).find(|&i| cpu[i].0 - cpu[over].0 >= 5).unwrap_or(cpu.len()) + 1;
+    }
+    found
+}
+
+/// A machine that built this product, once a minute: its cpu jumps above 90 % again and again.
+#[test]
+fn recorded_load_is_told_where_it_lasts_and_nowhere_else() {
+    let history = include_str!("histories/build-host.csv");
+    let minute = |time: &str| DateTime::parse_from_rfc3339(time).unwrap().timestamp() / 60;
+    let cpu: Vec<(i64, f64)> = history
+        .lines()
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .filter(|fields| fields[1] == "cpu")
+        .map(|fields| (minute(fields[3]), fields[4].parse().unwrap()))
+        .collect();
+    let spikes = cpu.chunk_by(|a, b| (a.1 >= 90.0) == (b.1 >= 90.0)).filter(|row| row[0].1 >= 90.0);
+    let short = spikes.filter(|row| row[row.len() - 1].0 - row[0].0 < 15).count();
+    let expected = real_episodes(&cpu);
+    assert!(short >= 5 && !expected.is_empty(), "{short} spikes and {} episodes", expected.len());
+    let answer = Desk::new(&WEB1.replace("web1", "build1"), history).json();
+    let of_cpu = answer["episodes"].as_array().unwrap().iter().filter(|episode| episode["type"] == "cpu");
+    let found: Vec<_> = of_cpu
+        .map(|episode| {
+            let at = |field: &str| episode[field].as_str().map(minute);
+            (at("begin").unwrap(), at("fired").unwrap(), at("end"))
+        })
+        .collect();
+    assert_eq!(found, expected);
 }

@@ -19,7 +19,7 @@ const CLIENTS: [&str; 5] = ["gw", "web1", "web2", "db1", "db2"];
 /// Rules of every kind of hold, a window, a parent, and who hears of criticals only.
 fn fleet() -> Settings {
     settings(
-        r#"<mail transport="directory" path="/nonexistent" admin="admin@x.org"/>
+        r#"<mail transport="directory" path="/nonexistent" admin="admin@x.org" text-only="true"/>
         <receiver mail="boss@x.org" min-severity="critical"/>
         <window name="night" daily="03:00-04:30" time-zone="UTC"/>
         <defaults mail="ops@x.org, boss@x.org" group="all">

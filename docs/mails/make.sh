@@ -5,5 +5,5 @@ set -eu
 cd "$(dirname "$0")/../.."
 mails=$(mktemp -d)
 trap 'rm -rf "$mails"' EXIT
-FLEET_MAILS=$mails cargo test --release --locked -p alerter --test golden
+FLEET_MAILS=$mails cargo test --release --locked -p alerter --test golden --test report
 /usr/bin/python3 docs/mails/picture.py "$mails" docs/mails

@@ -35,6 +35,9 @@ pub struct AlertState {
     /// The latest values, oldest first, for rules that go by more than the latest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<(Timestamp, f64)>,
+    /// Since when its client has reported other things, but not this.
+    #[serde(default)]
+    pub missing: Option<Timestamp>,
 }
 
 impl AlertState {
@@ -93,6 +96,9 @@ pub struct Firing {
     /// It changes too often to be told of each time.
     #[serde(default)]
     pub flapping: bool,
+    /// Whether people heard last that it flaps.
+    #[serde(default)]
+    pub told_flapping: bool,
     /// How many pieces of news there are: the ordinal of the next.
     #[serde(default)]
     pub news: u32,
@@ -101,6 +107,9 @@ pub struct Firing {
 /// What the alerter remembers of a client, in event time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClientMemory {
+    /// The first attempt.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// The newest report that was evaluated.
     #[serde(default)]
     pub reported: Option<Timestamp>,

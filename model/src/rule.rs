@@ -341,9 +341,11 @@ impl Rule {
 
     /// Whether what fires goes on with `value`.
     pub fn still_breaches(&self, value: f64, free: Option<f64>) -> bool {
-        let low = self.floor.zip(free).is_none_or(|(floor, free)| free < floor.warning.max(floor.critical));
-        self.severity(value, free).is_some()
-            || self.clear.is_some_and(|clear| low && self.threshold.operator.breaches(value, clear))
+        // A tenth more than the floor, so that free space that hovers about it is one problem and not many.
+        let low =
+            self.floor.zip(free).is_none_or(|(floor, free)| free < floor.warning.max(floor.critical) * 1.1);
+        let clear = |clear| self.threshold.operator.breaches(value, clear);
+        low && (self.threshold.severity(value).is_some() || self.clear.is_some_and(clear))
     }
 
     /// Whether the rule is about a series of its metric with that object.

@@ -32,6 +32,8 @@ CREATE INDEX message_by_time ON message (created);
 
 CREATE TABLE memory (
     client_id INTEGER PRIMARY KEY REFERENCES client (client_id),
+    -- The first attempt.
+    since INTEGER,
     -- The newest report that was evaluated.
     reported INTEGER,
     booted INTEGER,

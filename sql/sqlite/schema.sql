@@ -121,6 +121,8 @@ CREATE TABLE latest (
 
 CREATE TABLE memory (
     client_id INTEGER PRIMARY KEY REFERENCES client (client_id),
+    -- The first attempt.
+    since INTEGER,
     -- The newest report that was evaluated.
     reported INTEGER,
     booted INTEGER,

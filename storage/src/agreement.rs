@@ -198,6 +198,7 @@ fn step(
             episode,
             fine_since: None,
             flapping: false,
+            told_flapping: true,
             news: 1,
         });
         let state = AlertState { phase, ..AlertState::default() };
@@ -220,7 +221,7 @@ fn step(
 }
 
 fn memory(reached: bool) -> ClientMemory {
-    ClientMemory { reported: Some(at(1)), booted: None, reached: Some(reached) }
+    ClientMemory { since: None, reported: Some(at(1)), booted: None, reached: Some(reached) }
 }
 
 fn shown<T: std::fmt::Debug>(result: Result<T, crate::StoreError>) -> String {

@@ -147,6 +147,8 @@ pub enum Entry {
         outcome: Outcome,
         /// When the collector's run began that it belongs to.
         run: Timestamp,
+        /// Whether that run was about all clients; false where nothing is known of it.
+        whole: bool,
     },
 }
 

@@ -27,7 +27,16 @@ pub(crate) fn decode(blob: &[u8]) -> Result<AlertState, String> {
         }
         OldState::Firing { since, severity, worst, episode } => {
             let (told, news) = (Some(worst), FIRST_NEWS);
-            let firing = Firing { since, severity, told, episode, fine_since: None, flapping: false, news };
+            let firing = Firing {
+                since,
+                severity,
+                told,
+                episode,
+                fine_since: None,
+                flapping: false,
+                told_flapping: false,
+                news,
+            };
             (AlertPhase::Firing(firing), 1)
         }
         OldState::Resolved { at } => (AlertPhase::Resolved { at }, 0),

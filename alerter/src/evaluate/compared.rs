@@ -11,7 +11,9 @@ const FITTED: i64 = 72;
 /// A forecast is one from so many values on...
 const FORECAST_VALUES: usize = 4;
 /// ... over at least this part of its span.
-const FORECAST_PART: i64 = 4;
+const FORECAST_PART: i64 = 2;
+/// Whether it goes on is seen in this part of it, the latest.
+const RECENT_PART: i64 = 6;
 /// Ten years, in seconds: what does not fill up before is not going to.
 const NEVER: f64 = 315_360_000.0;
 
@@ -27,7 +29,7 @@ pub(super) fn compared(
         Hold::Samples { .. } => 0,
     };
     if rule.metric == model::rule::DISK_FORECAST {
-        return Some(forecast(values, rule, observation, span));
+        return forecast(values, rule, observation, span);
     }
     let Some(aggregate) = rule.aggregate else { return Some(observation.value) };
     let begin = observation.at.plus(-span);
@@ -49,12 +51,20 @@ pub(super) fn compared(
 }
 
 /// Seconds until no space is left, by the line of least squares through the free bytes of the latest `span`. Values are
-/// kept only while there is less free than the rule's floor.
-fn forecast(values: &mut Vec<(Timestamp, f64)>, rule: &Rule, observation: &Observation, span: i64) -> f64 {
+/// kept only while there is less free than the rule's floor; `None` where too few are known.
+///
+/// One step down is no trend: of that line, of the median of all slopes between two values (Theil and Sen), which a step
+/// does not move, and of the line through the latest part alone, the gentlest counts.
+fn forecast(
+    values: &mut Vec<(Timestamp, f64)>,
+    rule: &Rule,
+    observation: &Observation,
+    span: i64,
+) -> Option<f64> {
     let (at, free) = (observation.at, observation.value);
     if rule.floor.is_some_and(|floor| free >= floor.warning.max(floor.critical)) {
         values.clear();
-        return NEVER;
+        return Some(NEVER);
     }
     values.retain(|(time, _)| at.since(*time) <= span);
     if values.last().is_none_or(|(last, _)| at.since(*last) >= span / FITTED) {
@@ -62,10 +72,22 @@ fn forecast(values: &mut Vec<(Timestamp, f64)>, rule: &Rule, observation: &Obser
     }
     let known = values.first().map_or(0, |(first, _)| at.since(*first));
     if values.len() < FORECAST_VALUES || known < span / FORECAST_PART {
-        return NEVER;
+        return None;
     }
-    let slope = slope(values);
-    if slope >= 0.0 { NEVER } else { (free / -slope).min(NEVER) }
+    let recent = values.iter().position(|(time, _)| at.since(*time) <= span / RECENT_PART).unwrap_or(0);
+    let slope = slope(values).max(median_slope(values)).max(slope(&values[recent..]));
+    Some(if slope >= 0.0 { NEVER } else { (free / -slope).min(NEVER) })
+}
+
+/// Units per second of the median of the slopes between any two values.
+fn median_slope(values: &[(Timestamp, f64)]) -> f64 {
+    let mut slopes: Vec<f64> = Vec::with_capacity(values.len() * values.len() / 2);
+    for (i, (begin, before)) in values.iter().enumerate() {
+        let later = values[i + 1..].iter().filter(|(end, _)| end > begin);
+        slopes.extend(later.map(|(end, after)| (after - before) * 1000.0 / end.since(*begin) as f64));
+    }
+    slopes.sort_by(f64::total_cmp);
+    slopes.get(slopes.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// Units per second of the line of least squares.

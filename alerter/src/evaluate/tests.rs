@@ -82,7 +82,16 @@ fn table() -> String {
     let rule = rule(Hold::in_a_row(2));
     let firing = |severity, told| {
         let (since, fine_since, flapping, news) = (Timestamp(1), None, false, 1);
-        let firing = Firing { since, severity, told, episode: id(since), fine_since, flapping, news };
+        let firing = Firing {
+            since,
+            severity,
+            told,
+            episode: id(since),
+            fine_since,
+            flapping,
+            told_flapping: false,
+            news,
+        };
         (AlertPhase::Firing(firing), 0b11)
     };
     let states = [
@@ -191,9 +200,9 @@ fn a_disk_that_fills_up_is_forecast_below_its_floor_only() {
         floor,
         ..rule(Hold::Span(6 * 60 * MINUTE))
     };
-    // A gigabyte an hour: below the floor after ten hours, told when that goes on for an hour and a half.
+    // A gigabyte an hour: below the floor after ten hours, told when that goes on for three hours.
     let filling: Vec<_> = (0..=30).map(|i| (i * 30, 30e9 - 0.5e9 * i as f64)).collect();
-    assert_eq!(folded(&forecast, &filling), ["720: began 720 warning First"]);
+    assert_eq!(folded(&forecast, &filling), ["810: began 810 warning First"]);
     let steady: Vec<_> = (0..60).map(|i| (i * 30, 15e9 + f64::from(u8::from(i % 2 == 0)) * 1e8)).collect();
     assert_eq!(folded(&forecast, &steady), [""; 0]);
     let large: Vec<_> = (0..20).map(|i| (i * 30, 100e9 - 3e9 * i as f64)).collect();

@@ -8,6 +8,7 @@ use storage::{Entry, Unevaluated};
 
 use super::findings::Finding;
 use super::{Fold, Subject};
+use crate::rulebook::Rulebook;
 
 /// A verdict over the network needs so many clients that were tried.
 const FEWEST: usize = 3;
@@ -15,49 +16,46 @@ const FEWEST: usize = 3;
 impl Fold<'_> {
     /// All attempts of one run.
     pub(super) fn take_run(&mut self, attempts: &[Unevaluated]) {
-        let attempts: Vec<(&Unevaluated, &Outcome)> = attempts
-            .iter()
-            .filter_map(|entry| match &entry.entry {
-                Entry::Attempt { outcome, .. } if *outcome != Outcome::NotReached => Some((entry, outcome)),
-                _ => None,
-            })
-            .collect();
-        let Some(end) = attempts.iter().map(|(entry, _)| entry.event_time).max() else { return };
-        if let Some((isolated, detail)) = self.verdict(&attempts) {
-            self.take_fleet(ISOLATED, end, f64::from(u8::from(isolated)), &detail);
+        let mut whole_run = false;
+        let mut all: Vec<(&Unevaluated, &Outcome)> = Vec::new();
+        for entry in attempts {
+            if let Entry::Attempt { outcome, whole, .. } = &entry.entry {
+                whole_run |= whole;
+                all.push((entry, outcome));
+            }
         }
-        let is_isolated = self.is_isolated();
-        let failed: BTreeSet<&str> = attempts
-            .iter()
-            .filter(|(_, outcome)| outcome.is_unreachable())
-            .map(|(entry, _)| entry.client_name.as_str())
-            .collect();
-        for (entry, outcome) in &attempts {
+        let run = Run::of(&all, self.rules);
+        let verdict = self.verdict(&run).filter(|_| whole_run);
+        if let (Some((isolated, detail)), Some(end)) = (&verdict, run.end) {
+            self.take_fleet(ISOLATED, end, f64::from(u8::from(*isolated)), detail);
+        }
+        let is_isolated = verdict.map_or_else(|| self.is_isolated(), |(isolated, _)| isolated);
+        for (entry, outcome) in all {
             // What no client could answer says nothing of this one.
             if !(is_isolated && is_cut_off(outcome)) {
-                self.take_attempt(entry, outcome, &failed);
+                self.take_attempt(entry, outcome, &run);
             }
         }
+        self.touched.clear();
     }
 
-    fn take_attempt(&mut self, entry: &Unevaluated, outcome: &Outcome, failed: &BTreeSet<&str>) {
+    fn take_attempt(&mut self, entry: &Unevaluated, outcome: &Outcome, run: &Run) {
         let (uid, name, at) = (entry.client, entry.client_name.as_str(), entry.event_time);
         let memory = self.known.memories.get(&uid).copied().unwrap_or_default();
+        let memory = ClientMemory { since: memory.since.or(Some(at)), ..memory };
         let rules = self.rules;
-        let parent = rules.ancestors(name).into_iter().find(|parent| failed.contains(parent));
-        let parent =
-            parent.map(|parent| format!("{parent}, through which it is reached, is unreachable too"));
         for terms in rules.rules(name).unwrap_or_default() {
-            let held = parent.as_deref().filter(|_| terms.rule.metric == UNREACHABLE);
-            if let Some(value) = said(outcome, &terms.rule.metric, memory, at) {
-                let is_failure = [UNREACHABLE, HOST_KEY_CHANGED].contains(&terms.rule.metric.as_str());
-                let explains = is_failure && value > 0.0;
+            let kind = terms.rule.metric.as_str();
+            if let Some(value) = said(outcome, kind, memory, at) {
+                let explains = kind != STALE && value > 0.0;
                 let detail = if explains { explained(outcome, &entry.client_name) } else { String::new() };
+                let held = run.bigger(rules, name, kind);
                 let finding = Finding { detail, ..Finding::new(Labels::none(), value) };
-                self.apply(Subject { uid, name, at, held }, *terms, &finding);
+                self.apply(Subject { uid, name, at, held: held.as_deref() }, *terms, &finding);
             }
         }
-        let reached = Some(!outcome.is_unreachable());
+        let was_tried = *outcome != Outcome::NotReached;
+        let reached = if was_tried { Some(!outcome.is_unreachable()) } else { memory.reached };
         self.remember(uid, ClientMemory { reached, ..memory });
     }
 
@@ -72,33 +70,34 @@ impl Fold<'_> {
         }
     }
 
+    /// Whether the runs before came to that verdict.
     fn is_isolated(&self) -> bool {
         let own = self.rules.rules("").unwrap_or_default();
         let isolated = |rule: &model::RuleId| {
             own.iter().any(|terms| terms.rule.id == *rule && terms.rule.metric == ISOLATED)
         };
-        let mut fleet = self.known.of_client(ClientUid::FLEET);
-        fleet.any(|(key, state): (_, &AlertState)| isolated(&key.rule) && state.firing().is_some())
+        let fires = |state: &AlertState| state.firing().is_some_and(|firing| firing.fine_since.is_none());
+        self.known.of_client(ClientUid::FLEET).any(|(key, state)| isolated(&key.rule) && fires(state))
     }
 
     /// Whether the collector could not reach the network in this run, and what speaks for it; `None` where the run says
     /// nothing of that.
-    fn verdict(&self, attempts: &[(&Unevaluated, &Outcome)]) -> Option<(bool, String)> {
-        let cut_off: Vec<_> = attempts.iter().filter(|(_, outcome)| is_cut_off(outcome)).collect();
-        let (tried, lost) = (attempts.len(), cut_off.len());
-        let is_isolated = self.is_isolated();
-        if tried < FEWEST && is_isolated && lost == tried {
+    fn verdict(&self, run: &Run) -> Option<(bool, String)> {
+        let cut_off: Vec<_> = run.tried.iter().filter(|(_, outcome)| is_cut_off(outcome)).collect();
+        let (tried, lost) = (run.tried.len(), cut_off.len());
+        let was_isolated = self.is_isolated();
+        if tried == 0 || tried < FEWEST && was_isolated && lost == tried {
             return None;
         }
         let were_fine = cut_off.iter().filter(|(entry, _)| {
             self.known.memories.get(&entry.client).is_some_and(|memory| memory.reached == Some(true))
         });
-        let is_sudden = is_isolated || were_fine.count() * 2 > lost;
+        let is_sudden = was_isolated || were_fine.count() * 2 > lost;
         // 80 %
         let isolated = tried >= FEWEST && lost * 5 >= tried * 4 && is_sudden;
-        let mut causes: BTreeMap<String, usize> = BTreeMap::new();
+        let mut causes: BTreeMap<&str, usize> = BTreeMap::new();
         for (_, outcome) in cut_off {
-            *causes.entry(outcome.name().to_owned()).or_default() += 1;
+            *causes.entry(outcome.name()).or_default() += 1;
         }
         let causes: Vec<_> = causes.into_iter().map(|(cause, count)| format!("{count} {cause}")).collect();
         let detail = if isolated {
@@ -107,6 +106,45 @@ impl Fold<'_> {
             String::new()
         };
         Some((isolated, detail))
+    }
+}
+
+/// What a run of the collector found as a whole.
+struct Run<'a> {
+    /// Who speaks for the network: was tried, and not through another that failed itself.
+    tried: Vec<(&'a Unevaluated, &'a Outcome)>,
+    failed: BTreeSet<&'a str>,
+    host_key_changed: BTreeSet<&'a str>,
+    /// When its last attempt ended.
+    end: Option<Timestamp>,
+}
+
+impl<'a> Run<'a> {
+    fn of(attempts: &[(&'a Unevaluated, &'a Outcome)], rules: &Rulebook) -> Self {
+        let names = |wanted: fn(&Outcome) -> bool| -> BTreeSet<&'a str> {
+            let found = attempts.iter().filter(|(_, outcome)| wanted(outcome));
+            found.map(|(entry, _)| entry.client_name.as_str()).collect()
+        };
+        let failed = names(Outcome::is_unreachable);
+        let speaks = |entry: &Unevaluated, outcome: &Outcome| {
+            let is_behind = matches!(outcome, Outcome::Hop { .. })
+                || rules.ancestors(entry.client_name.as_str()).iter().any(|name| failed.contains(name));
+            *outcome != Outcome::NotReached && !is_behind
+        };
+        let tried = attempts.iter().copied().filter(|(entry, outcome)| speaks(entry, outcome)).collect();
+        let end = attempts.iter().map(|(entry, _)| entry.event_time).max();
+        Self { tried, host_key_changed: names(Outcome::is_host_key_changed), failed, end }
+    }
+
+    /// What is told instead of an alert of that type: the same of a client through which this one is reached.
+    fn bigger(&self, rules: &Rulebook, client: &str, kind: &str) -> Option<String> {
+        let (same, what) = match kind {
+            UNREACHABLE => (&self.failed, "is unreachable too"),
+            HOST_KEY_CHANGED => (&self.host_key_changed, "has another host key too"),
+            _ => return None,
+        };
+        let parent = rules.ancestors(client).into_iter().find(|parent| same.contains(parent))?;
+        Some(format!("{parent}, through which it is reached, {what}"))
     }
 }
 
@@ -126,7 +164,10 @@ fn said(outcome: &Outcome, kind: &str, memory: ClientMemory, at: Timestamp) -> O
         UNREACHABLE => outcome.is_unreachable(),
         HOST_KEY_CHANGED => outcome.is_host_key_changed(),
         // What cannot be reached has no data to be stale: `unreachable` tells of it.
-        STALE if outcome.is_collected() => return Some(at.since(memory.reported?).max(0) as f64 / 1000.0),
+        STALE if outcome.is_collected() || *outcome == Outcome::NotReached => {
+            let latest = memory.reported.or(memory.since)?;
+            return Some(at.since(latest).max(0) as f64 / 1000.0);
+        }
         _ => return None,
     };
     (breach || outcome.is_collected()).then_some(f64::from(u8::from(breach)))

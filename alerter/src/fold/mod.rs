@@ -110,6 +110,8 @@ struct Fold<'a> {
     changed_states: BTreeSet<AlertKey>,
     changed_episodes: BTreeSet<EpisodeId>,
     changed_memories: BTreeSet<ClientUid>,
+    /// The alerts of which the report in hand says something.
+    touched: BTreeSet<AlertKey>,
     facts: Vec<Fact>,
 }
 
@@ -122,6 +124,7 @@ impl<'a> Fold<'a> {
             changed_states: BTreeSet::new(),
             changed_episodes: BTreeSet::new(),
             changed_memories: BTreeSet::new(),
+            touched: BTreeSet::new(),
             facts: Vec::new(),
         }
     }
@@ -160,6 +163,7 @@ impl<'a> Fold<'a> {
         if before != after && !(before.is_idle() && after.is_idle()) {
             self.set_state(&key, after);
         }
+        self.touched.insert(key);
     }
 
     /// What holds back the news of an alert now.

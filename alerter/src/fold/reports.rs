@@ -2,13 +2,13 @@
 
 use model::alert::EndReason;
 use model::rule::{HOST_KEY_CHANGED, STALE, UNREACHABLE};
-use model::{AlertKey, ClientMemory, ClientUid, Labels, RuleId, Sample, Timestamp};
+use model::{AlertKey, AlertState, ClientMemory, ClientUid, Labels, RuleId, Sample, Timestamp};
 use storage::{Entry, Unevaluated};
 
 use super::findings::Reading;
 use super::{Fold, Subject};
 
-/// What fires and is not reported any more, while other things are, ends after so many milliseconds.
+/// What is not reported any more, while other things are, is given up after so many milliseconds of reports without it.
 const VANISHED: i64 = 24 * 3_600_000;
 /// Two boots are told apart where they are more than so many milliseconds apart: clocks are not exact.
 const BOOT_SLACK: i64 = 60_000;
@@ -36,7 +36,7 @@ impl Fold<'_> {
             }
         }
         if !samples.is_empty() {
-            self.close_vanished(subject);
+            self.miss(subject);
         }
     }
 
@@ -46,25 +46,36 @@ impl Fold<'_> {
         of_rule.map(|(key, _)| key.labels.clone()).collect()
     }
 
-    /// Ends what fires and was not reported for long.
-    fn close_vanished(&mut self, subject: Subject) {
+    /// Notes which alerts a report says nothing of, and gives up those of which none said anything for long. What waits
+    /// for a rule that is gone is given up at once; what fires for one is closed by the run.
+    fn miss(&mut self, subject: Subject) {
         let rules = self.rules;
-        let is_of_reports = |key: &AlertKey| {
-            let rule = rules.rule(subject.name, &key.rule);
-            rule.is_some_and(|rule| ![UNREACHABLE, HOST_KEY_CHANGED, STALE].contains(&rule.metric.as_str()))
-        };
-        let vanished: Vec<(AlertKey, Timestamp)> = self
+        let missed: Vec<(AlertKey, AlertState)> = self
             .known
             .of_client(subject.uid)
-            .filter_map(|(key, state)| {
-                let episode = self.known.episodes.get(&state.firing()?.episode)?;
-                let is_old = subject.at.since(episode.last_at) >= VANISHED;
-                (is_old && is_of_reports(key)).then(|| (key.clone(), subject.at))
-            })
+            .filter(|(key, _)| !self.touched.contains(key))
+            .map(|(key, state)| (key.clone(), state.clone()))
             .collect();
-        for (key, at) in vanished {
-            self.close(&key, at, EndReason::Vanished);
+        for (key, state) in missed {
+            let rule = rules.rule(subject.name, &key.rule);
+            let is_of_attempts = rule
+                .is_some_and(|rule| [UNREACHABLE, HOST_KEY_CHANGED, STALE].contains(&rule.metric.as_str()));
+            if is_of_attempts {
+                continue;
+            }
+            let since = state.missing.unwrap_or(subject.at);
+            let is_over = subject.at.since(since) >= VANISHED;
+            match (rule, state.firing()) {
+                (None, None) => self.set_state(&key, AlertState::default()),
+                (Some(_), Some(_)) if is_over => self.close(&key, subject.at, EndReason::Vanished),
+                (Some(_), None) if is_over => self.set_state(&key, AlertState::default()),
+                (Some(_), _) if state.missing.is_none() => {
+                    self.set_state(&key, AlertState { missing: Some(since), ..state });
+                }
+                _ => {}
+            }
         }
+        self.touched.clear();
     }
 }
 

@@ -48,12 +48,12 @@ fn a_report_older_than_one_that_was_evaluated_changes_nothing() {
 #[test]
 fn what_is_not_reported_for_a_day_has_vanished() {
     let full = report(0, &[("disk", "/usb", 99.0), ("disk", "/", 10.0)]);
-    let others = [60, 1439, 1440].map(|minute| report(minute, &[("disk", "/", 10.0)]));
+    let others = [60, 1499, 1500].map(|minute| report(minute, &[("disk", "/", 10.0)]));
     let silent = report(3000, &[]);
     let ended = |batch: &[Unevaluated]| folded(batch, &[disk_rule()]).episodes[0].end;
     let end = |minute: i64, why| Some(EpisodeEnd { at: T0.plus(minute * 60_000), why });
     assert_eq!(ended(&[vec![full.clone()], others[..2].to_vec()].concat()), None);
-    assert_eq!(ended(&[vec![full.clone()], others.to_vec()].concat()), end(1440, EndReason::Vanished));
+    assert_eq!(ended(&[vec![full.clone()], others.to_vec()].concat()), end(1500, EndReason::Vanished));
     assert_eq!(ended(&[full, silent]), None, "a record without values, or a gap, says nothing of it");
 }
 

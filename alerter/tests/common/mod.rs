@@ -1,6 +1,8 @@
 //! A fleet of one rule each, a store in memory, and runs over it.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub(crate) mod golden;
+
 use std::path::Path;
 
 use alerter::mail::Letterhead;

@@ -78,6 +78,18 @@ pub(crate) fn play(timeline: &Timeline) {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
+/// The same with mails of text alone: what they look like is not what timelines are about.
+fn plain(mut settings: Settings) -> Settings {
+    let mail = settings.mail.get_or_insert_with(|| config::Mail {
+        transport: config::Transport::Directory("/nonexistent".into()),
+        from: "fleet@example.org".to_owned(),
+        admin: Vec::new(),
+        mailing: config::Mailing::default(),
+    });
+    mail.mailing.text_only = Some(true);
+    settings
+}
+
 fn clock(minute: i64) -> String {
     format!("{}d {:02}:{:02}", minute / 1440, minute % 1440 / 60, minute % 60)
 }
@@ -85,7 +97,7 @@ fn clock(minute: i64) -> String {
 impl Stage {
     fn happen(&mut self, minute: i64, event: &Event) {
         match event {
-            Event::Config(text) => self.settings = settings(text),
+            Event::Config(text) => self.settings = plain(settings(text)),
             Event::Reports { client, samples } => self.report(client, samples),
             Event::Answer { client, answer } => self.machine(client).answer = *answer,
             Event::Power { what, on: true } => self.off.retain(|off| off != what),

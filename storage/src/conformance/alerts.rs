@@ -20,13 +20,21 @@ fn firing(seconds: i64, id: &str) -> AlertState {
         episode: EpisodeId(id.to_owned()),
         fine_since: Some(at(seconds + 1)),
         flapping: true,
+        told_flapping: true,
         news: 2,
     };
     in_phase(AlertPhase::Firing(firing))
 }
 
 fn in_phase(phase: AlertPhase) -> AlertState {
-    AlertState { phase, condition: u64::MAX, breaches: 0b101, changes: 0b11, values: vec![(at(3), 0.1)] }
+    AlertState {
+        phase,
+        condition: u64::MAX,
+        breaches: 0b101,
+        changes: 0b11,
+        values: vec![(at(3), 0.1)],
+        missing: Some(at(2)),
+    }
 }
 
 /// What an entry is, as a text: `web report 3` is the one whose load was 3.
@@ -341,7 +349,12 @@ pub fn the_fleet_has_episodes_and_is_no_client(store: &mut dyn Store) -> Outcome
 /// Each field; of one of whom nothing is remembered there is nothing.
 pub fn what_is_remembered_of_a_client_is_replaced(store: &mut dyn Store) -> Outcomes {
     let (web, db) = (enrol(store, "web")?, enrol(store, "db")?);
-    let memory = ClientMemory { reported: Some(at(9)), booted: Some(at(-5)), reached: Some(false) };
+    let memory = ClientMemory {
+        since: Some(at(2)),
+        reported: Some(at(9)),
+        booted: Some(at(-5)),
+        reached: Some(false),
+    };
     for memories in [
         vec![(web, ClientMemory::default())],
         vec![(web, memory), (db, ClientMemory { reached: Some(true), ..memory })],

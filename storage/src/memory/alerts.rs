@@ -257,7 +257,9 @@ impl MemoryStore {
             }
             Mark::Attempt(id) => {
                 let attempt = self.attempts.get(place(id)?)?;
-                let entry = Entry::Attempt { outcome: attempt.outcome.clone(), run: attempt.run };
+                let of_run = |run: &&Run| run.program == Program::Collector && run.begin == attempt.run;
+                let whole = self.runs.values().find(of_run).is_some_and(|run| run.whole);
+                let entry = Entry::Attempt { outcome: attempt.outcome.clone(), run: attempt.run, whole };
                 (attempt.client, attempt.at, entry)
             }
         };

@@ -230,18 +230,19 @@ fn unevaluated(
 ) -> Result<(usize, Unevaluated), Fault> {
     let (sql, id) = match mark {
         Mark::Report(id) => (
-            "SELECT uid, name, payload, 0 FROM report JOIN client USING (client_id) WHERE report_id = ?1",
+            "SELECT uid, name, payload, 0, 0 FROM report JOIN client USING (client_id) WHERE report_id = ?1",
             id,
         ),
         Mark::Attempt(id) => (
-            "SELECT uid, name, outcome, coalesce(run, at) FROM collection JOIN client USING (client_id)
-             WHERE collection_id = ?1",
+            "SELECT uid, name, outcome, coalesce(run, at),
+                    coalesce((SELECT whole FROM run WHERE program = 'fleet-collector' AND begin = collection.run), 0)
+             FROM collection JOIN client USING (client_id) WHERE collection_id = ?1",
             id,
         ),
     };
-    let (uid, name, blob, run): (_, String, Vec<u8>, i64) = transaction
+    let (uid, name, blob, run, whole): (_, String, Vec<u8>, i64, bool) = transaction
         .prepare_cached(sql)?
-        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
         .optional()?
         .ok_or_else(|| corrupt(format!("{mark:?} is marked, but is not there")))?;
     let fault = |fault: String| corrupt(format!("{mark:?} of {name}: {fault}"));
@@ -250,7 +251,10 @@ fn unevaluated(
             let (values, extras) = payload::decode(&blob).map_err(fault)?;
             Entry::Report { samples: series.samples(transaction, &values)?, evidence: extras.evidence }
         }
-        Mark::Attempt(_) => Entry::Attempt { outcome: from_cbor(&blob).map_err(fault)?, run: Timestamp(run) },
+        Mark::Attempt(_) => {
+            let outcome = from_cbor(&blob).map_err(fault)?;
+            Entry::Attempt { outcome, run: Timestamp(run), whole }
+        }
     };
     let client_name = parsed(&name)?;
     Ok((blob.len(), Unevaluated { mark, client: ClientUid(uid), client_name, event_time, entry }))
@@ -318,12 +322,13 @@ fn put_state(transaction: &Transaction<'_>, key: &AlertKey, state: &AlertState) 
 
 fn memory(transaction: &Transaction<'_>, uid: ClientUid) -> Result<Option<(ClientUid, ClientMemory)>, Fault> {
     let mut select = transaction.prepare_cached(
-        "SELECT reported, booted, reached FROM memory WHERE client_id = (SELECT client_id FROM client WHERE uid = ?1)",
+        "SELECT since, reported, booted, reached FROM memory WHERE client_id = (SELECT client_id FROM client WHERE uid = ?1)",
     )?;
     let time =
         |row: &Row<'_>, index| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(index)?.map(Timestamp));
     let found = select.query_row([uid.0], |row| {
-        let memory = ClientMemory { reported: time(row, 0)?, booted: time(row, 1)?, reached: row.get(2)? };
+        let (since, reported, booted) = (time(row, 0)?, time(row, 1)?, time(row, 2)?);
+        let memory = ClientMemory { since, reported, booted, reached: row.get(3)? };
         Ok((uid, memory))
     });
     Ok(found.optional()?)
@@ -332,9 +337,12 @@ fn memory(transaction: &Transaction<'_>, uid: ClientUid) -> Result<Option<(Clien
 fn put_memory(transaction: &Transaction<'_>, uid: ClientUid, memory: &ClientMemory) -> Result<(), Fault> {
     let client = subject_id(transaction, uid)?;
     transaction
-        .prepare_cached("REPLACE INTO memory (client_id, reported, booted, reached) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare_cached(
+            "REPLACE INTO memory (client_id, since, reported, booted, reached) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
         .execute(params![
             client,
+            memory.since.map(Timestamp::millis),
             memory.reported.map(Timestamp::millis),
             memory.booted.map(Timestamp::millis),
             memory.reached
