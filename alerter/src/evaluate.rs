@@ -159,7 +159,7 @@ fn holds(state: &mut AlertState, rule: &Rule, seen: &Seen, still: bool) -> bool 
     let firing = state.firing().is_some();
     let breach = if firing { still } else { seen.severity.is_some() };
     match rule.hold {
-        _ if rule.aggregate.is_some() || rule.metric == model::rule::DISK_FORECAST => breach,
+        _ if rule.aggregate.is_some() => breach,
         Hold::Span(_) if firing => breach,
         Hold::Span(span) => match state.phase {
             AlertPhase::Pending { since } => breach && seen.at.since(since) >= span,

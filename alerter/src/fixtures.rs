@@ -19,6 +19,7 @@ pub(crate) fn rule(metric: &str, warning: Option<f64>, critical: Option<f64>) ->
         floor: None,
         hold: Hold::AT_ONCE,
         aggregate: None,
+        fit_ms: None,
         keep_firing_ms: 0,
         repeat_ms: None,
         escalation: None,

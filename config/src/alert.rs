@@ -96,6 +96,7 @@ impl AlertPart {
             floor: terms.floor,
             hold: terms.hold,
             aggregate: terms.aggregate,
+            fit_ms: terms.fit_ms,
             keep_firing_ms: terms.keep_firing_ms,
             receivers: self.mail.clone().unwrap_or_else(|| client_mail.to_vec()),
             repeat_ms: telling.repeat_ms,

@@ -4,7 +4,7 @@ use model::{Aggregate, Hold, Operator, Rule, Severity, Unit, metric};
 
 /// When a rule breaches, fires and ends: `warning >= 80 %, critical >= 90 %, for 15 min`.
 pub fn rule_text(rule: &Rule) -> String {
-    let parts = [limits(rule), floor(rule), hold(rule), clear(rule), keep(rule)];
+    let parts = [limits(rule), floor(rule), fit(rule), hold(rule), clear(rule), keep(rule)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
@@ -40,6 +40,10 @@ fn floor(rule: &Rule) -> String {
     format!("below {relevant} free")
 }
 
+fn fit(rule: &Rule) -> String {
+    rule.fit_ms.map_or_else(String::new, |span| format!("by the last {}", millis(span)))
+}
+
 fn hold(rule: &Rule) -> String {
     let of = match rule.aggregate {
         None => "for",
@@ -52,9 +56,6 @@ fn hold(rule: &Rule) -> String {
         Hold::AT_ONCE => "at once".to_owned(),
         Hold::Samples { needed, of } if needed == of => format!("{needed} in a row"),
         Hold::Samples { needed, of } => format!("{needed} of {of}"),
-        Hold::Span(span) if rule.metric == model::rule::DISK_FORECAST => {
-            format!("by the last {}", millis(span))
-        }
         Hold::Span(span) => format!("{of} {}", millis(span)),
     }
 }

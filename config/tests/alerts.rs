@@ -94,10 +94,13 @@ fn types_with_a_limit_of_their_own() {
 #[test]
 fn a_forecast_looks_back_and_ahead() {
     let plain = rule(r#"<alert type="disk-forecast" severity="warning"/>"#);
-    assert_eq!((plain.hold, plain.threshold.warning), (Hold::Span(6 * 60 * MINUTE), Some(86_400.0)));
+    assert_eq!((plain.hold, plain.threshold.warning), (Hold::in_a_row(3), Some(86_400.0)));
+    assert_eq!(plain.fit_ms, Some(6 * 60 * MINUTE));
     assert_eq!(plain.floor, Some(Floor { warning: 20.0 * GIB, critical: 20.0 * GIB }));
-    let said = rule(r#"<alert type="disk-forecast" within="4h" for="2h" free-below="50G" clear="8h"/>"#);
-    assert_eq!((said.hold, said.threshold.critical), (Hold::Span(120 * MINUTE), Some(14_400.0)));
+    let said =
+        rule(r#"<alert type="disk-forecast" within="4h" for="2h" samples="5" free-below="50G" clear="8h"/>"#);
+    assert_eq!((said.hold, said.threshold.critical), (Hold::in_a_row(5), Some(14_400.0)));
+    assert_eq!((said.fit_ms, rule(r#"<alert type="disk" limit="90"/>"#).fit_ms), (Some(120 * MINUTE), None));
     assert_eq!((said.floor.map(|floor| floor.critical), said.clear), (Some(50.0 * GIB), Some(28_800.0)));
 }
 
@@ -207,7 +210,10 @@ fn rules_in_words() {
             r#"<alert type="cpu" limit="90" for="1h" aggregate="avg"/>"#,
             "critical >= 90 %, as the mean over 1 h",
         ),
-        (r#"<alert type="disk-forecast"/>"#, "critical <= 1 d, below 20 GiB free, by the last 6 h"),
+        (
+            r#"<alert type="disk-forecast"/>"#,
+            "critical <= 1 d, below 20 GiB free, by the last 6 h, 3 in a row",
+        ),
         (r#"<alert type="unreachable" samples="3 of 5"/>"#, "critical, 3 of 5"),
         (r#"<alert type="reboot" severity="warning"/>"#, "warning, at once"),
         (r#"<alert type="process" match="a" min="1"/>"#, "critical < 1"),

@@ -20,7 +20,7 @@ impl Rule {
             Some(Aggregate::Least) => "least",
             Some(Aggregate::Greatest) => "greatest",
         };
-        let text = [
+        let mut text = vec![
             self.threshold.operator.symbol().to_owned(),
             number(self.threshold.warning),
             number(self.threshold.critical),
@@ -31,6 +31,7 @@ impl Rule {
             aggregate.to_owned(),
             self.keep_firing_ms.to_string(),
         ];
+        text.extend(self.fit_ms.map(|span| format!("by {span} ms")));
         fnv1a(text.join("|").as_bytes())
     }
 }
@@ -57,6 +58,7 @@ mod tests {
             floor: None,
             hold: Hold::AT_ONCE,
             aggregate: None,
+            fit_ms: None,
             keep_firing_ms: 0,
             receivers: Vec::new(),
             repeat_ms: None,
@@ -78,7 +80,7 @@ mod tests {
 
     #[test]
     fn every_part_of_the_condition_counts_and_nothing_else() {
-        let edits: [fn(&mut Rule); 10] = [
+        let edits: [fn(&mut Rule); 11] = [
             |rule| rule.threshold.operator = Operator::Above,
             |rule| rule.threshold.warning = None,
             |rule| rule.threshold.warning = Some(81.0),
@@ -89,6 +91,7 @@ mod tests {
             |rule| rule.hold = Hold::Span(1),
             |rule| rule.aggregate = Some(Aggregate::Mean),
             |rule| rule.keep_firing_ms = 1,
+            |rule| rule.fit_ms = Some(1),
         ];
         let mut seen = vec![rule().condition()];
         for (number, edit) in edits.iter().enumerate() {

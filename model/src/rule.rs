@@ -305,8 +305,10 @@ pub struct Rule {
     pub floor: Option<Floor>,
     /// When a breach fires.
     pub hold: Hold,
-    /// What is compared instead of the latest value, over the span of `hold` (or the default span of the type).
+    /// What is compared instead of the latest value, over the span of `hold`.
     pub aggregate: Option<Aggregate>,
+    /// The milliseconds that the line of a forecast is fitted over; for [`DISK_FORECAST`].
+    pub fit_ms: Option<i64>,
     /// It goes on firing until it has been fine for so many milliseconds of record time; 0: the first fine record ends it.
     pub keep_firing_ms: i64,
     /// Addresses to tell.

@@ -24,14 +24,14 @@ pub(super) fn compared(
     rule: &Rule,
     observation: &Observation,
 ) -> Option<f64> {
+    if let Some(span) = rule.fit_ms {
+        return forecast(values, rule, observation, span);
+    }
+    let Some(aggregate) = rule.aggregate else { return Some(observation.value) };
     let span = match rule.hold {
         Hold::Span(span) => span,
         Hold::Samples { .. } => 0,
     };
-    if rule.metric == model::rule::DISK_FORECAST {
-        return forecast(values, rule, observation, span);
-    }
-    let Some(aggregate) = rule.aggregate else { return Some(observation.value) };
     let begin = observation.at.plus(-span);
     values.push((observation.at, observation.value));
     // The newest of those before the span stays: it proves that the span is covered.

@@ -198,11 +198,13 @@ fn a_disk_that_fills_up_is_forecast_below_its_floor_only() {
         metric: model::rule::DISK_FORECAST.to_owned(),
         threshold,
         floor,
-        ..rule(Hold::Span(6 * 60 * MINUTE))
+        fit_ms: Some(6 * 60 * MINUTE),
+        ..rule(Hold::in_a_row(3))
     };
-    // A gigabyte an hour: below the floor after ten hours, told when that goes on for three hours.
+    // A gigabyte an hour: below the floor after ten hours, a line from three hours of it on, told when that has said so
+    // three times.
     let filling: Vec<_> = (0..=30).map(|i| (i * 30, 30e9 - 0.5e9 * i as f64)).collect();
-    assert_eq!(folded(&forecast, &filling), ["810: began 810 warning First"]);
+    assert_eq!(folded(&forecast, &filling), ["870: began 810 warning First"]);
     let steady: Vec<_> = (0..60).map(|i| (i * 30, 15e9 + f64::from(u8::from(i % 2 == 0)) * 1e8)).collect();
     assert_eq!(folded(&forecast, &steady), [""; 0]);
     let large: Vec<_> = (0..20).map(|i| (i * 30, 100e9 - 3e9 * i as f64)).collect();

@@ -13,11 +13,8 @@ use super::matter::{has_value, series, show};
 pub(crate) fn why_now(rule: &Rule, episode: &Episode) -> String {
     let kind = rule.metric.as_str();
     let beyond = || format!("{} {}", rule.threshold.operator.symbol(), show(kind, episode.limit));
-    let said = match (rule.hold, rule.aggregate) {
+    let held = match (rule.hold, rule.aggregate) {
         (Hold::Span(0) | Hold::AT_ONCE, _) => String::new(),
-        (Hold::Span(span), _) if kind == DISK_FORECAST => {
-            format!("by the line through its free space of the last {}", millis(span))
-        }
         (Hold::Span(span), Some(aggregate)) => {
             let aggregate = match aggregate {
                 Aggregate::Mean => "mean",
@@ -39,6 +36,10 @@ pub(crate) fn why_now(rule: &Rule, episode: &Episode) -> String {
             }
         }
     };
+    let fit =
+        rule.fit_ms.map(|span| format!("by the line through its free space of the last {}", millis(span)));
+    let said = [fit.unwrap_or_default(), held].into_iter().filter(|part| !part.is_empty());
+    let said = said.collect::<Vec<_>>().join(", ");
     match rule.floor {
         Some(floor) => {
             let free = format!("less than {} is free", Unit::Bytes.show(floor.of(episode.severity)));
@@ -145,10 +146,10 @@ mod tests {
             ("2 collections in a row".to_owned(), "with the next collection that succeeds".to_owned())
         );
         let mut forecast = rule(DISK_FORECAST, Some(86_400.0), None);
-        forecast.hold = Hold::Span(6 * 3_600_000);
+        (forecast.hold, forecast.fit_ms) = (Hold::in_a_row(3), Some(6 * 3_600_000));
         forecast.clear = Some(129_600.0);
         let (why, until) = said(&forecast);
-        assert_eq!(why, "by the line through its free space of the last 6 h");
+        assert_eq!(why, "by the line through its free space of the last 6 h, 3 records in a row");
         assert_eq!(until, "when its end is more than 1 d 12 h away");
     }
 }

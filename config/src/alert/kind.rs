@@ -32,8 +32,8 @@ const PROBLEMS: [&str; 10] = [
 const STALE_LIMIT: f64 = 3600.0;
 /// The default of `within`: 24 h.
 const WITHIN: f64 = 86_400.0;
-/// The span that the line of a forecast is fitted over, where `for` says no other: 6 h.
-const FORECAST_SPAN: Hold = Hold::Span(6 * 3_600_000);
+/// What a forecast takes to fire: free space comes and goes by leaps, and a line through a leap is no trend.
+const FORECAST_HOLD: Hold = Hold::in_a_row(3);
 
 /// Where the limits of a type come from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,7 +72,7 @@ impl Kind {
             _ => Limits::Fixed(1.0),
         };
         let implicit = IMPLICIT.iter().find(|(implicit, _)| *implicit == name).map(|(_, hold)| *hold);
-        let hold = if name == DISK_FORECAST { FORECAST_SPAN } else { implicit.unwrap_or(Hold::AT_ONCE) };
+        let hold = if name == DISK_FORECAST { FORECAST_HOLD } else { implicit.unwrap_or(Hold::AT_ONCE) };
         let operator = if name == DISK_FORECAST { Operator::AtMost } else { Operator::AtLeast };
         Some(Self { metric, limits, operator, hold, is_metric })
     }
@@ -84,8 +84,7 @@ impl Kind {
             "limit" | "warning" | "critical" => matches!(self.limits, Limits::Written | Limits::Default(_)),
             "clear" => !matches!(self.limits, Limits::Fixed(_)) && self.metric.unit != Unit::Flag,
             "operator" | "aggregate" => self.is_metric,
-            "samples" => ![REBOOT, STALE, DISK_FORECAST].contains(&name),
-            "for" => ![REBOOT, STALE].contains(&name),
+            "samples" | "for" => ![REBOOT, STALE].contains(&name),
             "within" => name == DISK_FORECAST,
             "free-below" => [DISK_FORECAST, "disk"].contains(&name),
             "min" | "max" => name == "process",

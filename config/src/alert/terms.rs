@@ -17,6 +17,8 @@ use crate::value::{self, Value, quoted};
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 /// A line is fitted over so much at least.
 const LEAST_FIT: Duration = Duration::from_secs(600);
+/// The span that the line of a forecast is fitted over, where `for` says no other: 6 h.
+const FIT_MS: i64 = 6 * 3_600_000;
 /// The floor of a forecast, where it says none: 20 GiB.
 const FORECAST_FLOOR: f64 = 20.0 * 1024.0 * 1024.0 * 1024.0;
 
@@ -27,13 +29,14 @@ pub(super) struct Terms {
     pub(super) floor: Option<Floor>,
     pub(super) hold: Hold,
     pub(super) aggregate: Option<Aggregate>,
+    pub(super) fit_ms: Option<i64>,
     pub(super) keep_firing_ms: i64,
 }
 
 impl Terms {
     /// Those of a rule that says `hold` and nothing else.
     pub(super) fn new(hold: Hold) -> Self {
-        Self { clear: None, floor: None, hold, aggregate: None, keep_firing_ms: 0 }
+        Self { clear: None, floor: None, hold, aggregate: None, fit_ms: None, keep_firing_ms: 0 }
     }
 }
 
@@ -43,7 +46,7 @@ pub(super) fn read(
     kind: &Kind,
     written: &Written<'_, '_>,
     thresholds: &[(&'static str, Threshold)],
-    (hold, aggregate): (Option<Hold>, Option<Aggregate>),
+    holding: Holding,
 ) -> Terms {
     let keep = written.take(reading, "keep-firing-for", |text| value::duration(text, Duration::ZERO, WEEK));
     let floor = written.take(reading, "free-below", floor).map(|floor| floor.value);
@@ -52,18 +55,23 @@ pub(super) fn read(
     Terms {
         clear: clear(reading, kind, written, thresholds),
         floor: floor.or(default_floor),
-        hold: hold.unwrap_or(kind.hold),
-        aggregate,
+        hold: holding.hold.unwrap_or(kind.hold),
+        aggregate: holding.aggregate,
+        fit_ms: holding.fit_ms,
         keep_firing_ms: keep.map_or(0, |keep| value::millis(keep.value)),
     }
 }
 
-/// What it takes to fire, where that is written, and what is compared; the type may be wrong.
-pub(super) fn hold(
-    reading: &mut Reading<'_>,
-    kind: Option<&Kind>,
-    written: &Written<'_, '_>,
-) -> (Option<Hold>, Option<Aggregate>) {
+/// What it takes to fire, where that is written, and what is compared.
+#[derive(Clone, Copy)]
+pub(super) struct Holding {
+    hold: Option<Hold>,
+    aggregate: Option<Aggregate>,
+    fit_ms: Option<i64>,
+}
+
+/// Reads what it takes to fire; the type may be wrong.
+pub(super) fn hold(reading: &mut Reading<'_>, kind: Option<&Kind>, written: &Written<'_, '_>) -> Holding {
     let is_forecast = kind.is_some_and(|kind| kind.metric.name == DISK_FORECAST);
     let least = if is_forecast { LEAST_FIT } else { Duration::ZERO };
     let aggregates = [
@@ -78,6 +86,9 @@ pub(super) fn hold(
     let most = if keeps { value::DAY } else { WEEK };
     let span = written.take(reading, "for", |text| value::duration(text, least, most));
     let samples = written.take(reading, "samples", samples);
+    if is_forecast {
+        return forecast(reading, span, samples);
+    }
     if let (Some(both), Some(_)) = (written.get("samples"), written.get("for")) {
         let wrong = Wrong::new("`samples` cannot stand beside `for`");
         reading.report(both.at, wrong.help("keep one of the two"));
@@ -96,7 +107,22 @@ pub(super) fn hold(
         (Some(span), _) => Some(Hold::Span(value::millis(span.value))),
         (None, samples) => samples.map(|samples| samples.value),
     };
-    (hold, aggregate.and_then(|aggregate| aggregate.value))
+    Holding { hold, aggregate: aggregate.and_then(|aggregate| aggregate.value), fit_ms: None }
+}
+
+/// `for` is the span of the line, and `samples` says how many records in a row have to lie on one that ends too soon: a
+/// line looks back over hours already.
+fn forecast(reading: &mut Reading<'_>, span: Option<At<Duration>>, samples: Option<At<Hold>>) -> Holding {
+    let in_a_row = samples.filter(|samples| {
+        let is_plain = matches!(samples.value, Hold::Samples { needed, of } if needed == of);
+        if !is_plain {
+            let wrong = Wrong::new("a forecast holds for records in a row");
+            reading.report(samples.span, wrong.expected("one number, as in samples=\"3\""));
+        }
+        is_plain
+    });
+    let fit_ms = span.map_or(FIT_MS, |span| value::millis(span.value));
+    Holding { hold: in_a_row.map(|samples| samples.value), aggregate: None, fit_ms: Some(fit_ms) }
 }
 
 /// `3`, or `3 of 5`.
