@@ -4,10 +4,13 @@
 mod common;
 
 use alerter::dry_run;
+use alerter::mail::{self, Manner, Sender, Surroundings};
+use alerter::mailings::Mailings;
+use alerter::notify::{Draft, Kind, Line};
 use common::golden::{day, fleet, machine, outline, sent};
 use common::{Fleet, OPS, at, client, sample, settings};
-use model::{Labels, Outcome, Process, Sample};
-use storage::MemoryStore;
+use model::{Labels, Outcome, Process, Sample, Severity};
+use storage::{AlertStore as _, History as _, MemoryStore};
 
 #[test]
 fn what_a_mail_is_made_of() {
@@ -29,6 +32,32 @@ fn what_a_mail_is_made_of() {
     let but_not_for_ops =
         format!("{text_only}<receiver mail=\"{OPS}\" text-only=\"false\" time-zone=\"UTC\"/>");
     assert_eq!(outlines(&but_not_for_ops, &mut fleet, 21), rich);
+}
+
+#[test]
+fn the_same_news_has_the_same_bytes() {
+    let (mut fleet, settings) = (fleet(), settings(&client("web1", OPS)));
+    day(&mut fleet, "web1");
+    fleet.collected("web1", at(5), machine(95.0, 64.0));
+    let first = sent(&mut fleet, &settings, 6).remove(0);
+    let mailings = Mailings::of(&settings);
+    let mut composed = || {
+        fleet.at_work(&settings, 6, |store, job| {
+            let open = store.open_episodes().unwrap();
+            let line =
+                Line { kind: Kind::Problem, severity: Severity::Critical, episode: &open[0], rule: None };
+            let names = vec![(&open[0].id, 0)];
+            let draft = Draft { receiver: OPS, lines: vec![line], facts: Vec::new(), names };
+            let installation = store.installation().unwrap();
+            let (letterhead, now) = (job.letterhead, job.now);
+            let sender = Sender { from: job.from, installation: &installation, now, letterhead };
+            let manner = Manner::of(job.settings, &mailings, OPS, letterhead.zone);
+            let around = Surroundings::read(store, &open[0], &open, now);
+            mail::message(&draft, sender, manner, &mut |_| around.clone()).unwrap()
+        })
+    };
+    assert_eq!(composed(), composed());
+    assert_eq!(composed().id, first.id, "it follows from the facts");
 }
 
 /// What no client may do to a mail.

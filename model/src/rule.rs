@@ -184,6 +184,12 @@ pub struct Floor {
 }
 
 impl Floor {
+    /// What has to be free for a problem to end: a tenth more than the floor, so that free space that hovers about it is one
+    /// problem and not many.
+    pub fn end(&self) -> f64 {
+        self.warning.max(self.critical) * 1.1
+    }
+
     /// The floor of `severity`.
     pub fn of(&self, severity: Severity) -> f64 {
         match severity {
@@ -343,9 +349,7 @@ impl Rule {
 
     /// Whether what fires goes on with `value`.
     pub fn still_breaches(&self, value: f64, free: Option<f64>) -> bool {
-        // A tenth more than the floor, so that free space that hovers about it is one problem and not many.
-        let low =
-            self.floor.zip(free).is_none_or(|(floor, free)| free < floor.warning.max(floor.critical) * 1.1);
+        let low = self.floor.zip(free).is_none_or(|(floor, free)| free < floor.end());
         let clear = |clear| self.threshold.operator.breaches(value, clear);
         low && (self.threshold.severity(value).is_some() || self.clear.is_some_and(clear))
     }

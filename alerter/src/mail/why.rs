@@ -89,7 +89,7 @@ fn fine(rule: &Rule) -> String {
     };
     match rule.floor {
         Some(floor) => {
-            format!("{fine}, or {} is free", Unit::Bytes.show(floor.warning.max(floor.critical)))
+            format!("{fine}, or {} is free", Unit::Bytes.show(floor.end()))
         }
         None => fine,
     }
@@ -135,7 +135,7 @@ mod tests {
         disk.floor = Some(Floor { warning: 10.0 * floor, critical: 5.0 * floor });
         let (why, until) = said(&disk);
         assert_eq!(why, ">= 90 % in every record for 15 min, and less than 5 GiB is free");
-        assert_eq!(until, "when disk /var is below 78 %, or 10 GiB is free, and has been so for 5 min");
+        assert_eq!(until, "when disk /var is below 78 %, or 11 GiB is free, and has been so for 5 min");
         disk.floor = None;
         disk.aggregate = Some(Aggregate::Mean);
         assert_eq!(said(&disk).0, "the mean of the values over 15 min is >= 90 %");
