@@ -187,3 +187,34 @@ fn sendmail_gets_the_receiver_and_the_text() {
     assert!(kept.starts_with("-i -f fleet@example.org -- ops@example.org\n"), "{kept}");
     assert!(kept.contains("\nSubject: [CRITICAL] web1") && !kept.contains('\r'), "{kept}");
 }
+
+#[test]
+fn a_report_goes_to_admins_and_receivers_once() {
+    let machine = Machine::with(DIRECTORY);
+    for _ in 0..2 {
+        let output = machine.alerter(&["report", "daily"]);
+        assert_eq!((output.status.code(), output.stdout, output.stderr), (Some(0), vec![], vec![]));
+        let mails = machine.mails();
+        assert_eq!(mails.len(), 2, "the admin and the receiver, once");
+        assert!(mails.iter().all(|mail| mail.contains("\r\nSubject: [DAILY] ")), "{}", mails[0]);
+    }
+    let output = machine.alerter(&["report", "weekly", "--to", "boss@example.org"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(machine.mails().iter().filter(|mail| mail.contains("To: boss@example.org")).count(), 1);
+    assert_eq!(machine.alerter(&["report", "yearly"]).status.code(), Some(2));
+    let output = machine.alerter(&["report", "daily", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_report_that_cannot_go_out_says_so() {
+    let machine = Machine::with(&DIRECTORY.replace("MAILS", "/dev/null/mails"));
+    assert_eq!(machine.alerter(&["report", "daily"]).status.code(), Some(1));
+    let nobody = Machine::with("");
+    let config = fs::read_to_string(nobody.path("config.xml")).unwrap();
+    fs::write(nobody.path("config.xml"), config.replace(" mail=\"ops@example.org\"", "")).unwrap();
+    let output = nobody.alerter(&["report", "daily"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("report daily --to ADDRESS"), "{said}");
+}
