@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::alert::FIRST_OF_RUNS;
 use model::rule::{COLLECTOR_STALE, ISOLATED, UNREACHABLE, is_event};
 use model::{
-    Acknowledgement, ClientUid, Episode, EpisodeId, Fact, FactId, Reason, Rule, Severity, Silence, Timestamp,
+    Acknowledgement, ClientUid, Episode, EpisodeId, Fact, FactId, Firing, Reason, Rule, Silence, Timestamp,
 };
 use storage::Telling;
 
@@ -23,8 +23,8 @@ pub const HOUR_MS: i64 = 3_600_000;
 pub struct Standing<'a> {
     /// The episodes that are open.
     pub open: &'a [Episode],
-    /// Those of them that change too often to be told of each time.
-    pub flapping: &'a BTreeSet<EpisodeId>,
+    /// How their alerts stand.
+    pub firing: &'a BTreeMap<EpisodeId, Firing>,
     /// What was told of them, or is on its way.
     pub told: &'a [Telling],
     /// What is to be told of any episode.
@@ -79,8 +79,7 @@ impl Standing<'_> {
                 || heard.facts().any(|fact| fact.receiver == **to && fact.reason == Reason::Escalated)
         };
         let to: BTreeSet<&String> = escalation.to.iter().filter(|to| !is_told(to)).collect();
-        facts
-            .extend(to.into_iter().filter_map(|to| self.fact(episode, rule, heard, (to, Reason::Escalated))));
+        facts.extend(to.into_iter().filter_map(|to| self.fact(episode, heard, (to, Reason::Escalated))));
     }
 
     /// Tells those who know of it that it still fires.
@@ -104,7 +103,7 @@ impl Standing<'_> {
             let is_long_ago = since >= repeat || since < repeat.saturating_neg();
             let expired = acknowledgement.and_then(|one| one.until).is_some_and(|until| until > last);
             if is_long_ago || expired {
-                facts.extend(self.fact(episode, rule, heard, (receiver, Reason::Reminder)));
+                facts.extend(self.fact(episode, heard, (receiver, Reason::Reminder)));
             }
         }
     }
@@ -112,19 +111,13 @@ impl Standing<'_> {
     /// Whether nobody is to be reminded of it now.
     fn is_quiet(&self, episode: &Episode, rule: &Rule, dark: &Dark) -> bool {
         is_event(&episode.metric)
-            || self.flapping.contains(&episode.id)
+            || self.firing.get(&episode.id).is_some_and(|firing| firing.flapping)
             || dark.hides(episode, self.rules)
             || holding(self.rules, self.silences, &episode.client_name, rule, self.now).is_some()
     }
 
-    fn fact(
-        &self,
-        episode: &Episode,
-        rule: &Rule,
-        heard: &Heard,
-        (receiver, reason): (&str, Reason),
-    ) -> Option<Fact> {
-        let severity = present_severity(episode, Some(rule));
+    fn fact(&self, episode: &Episode, heard: &Heard, (receiver, reason): (&str, Reason)) -> Option<Fact> {
+        let severity = self.firing.get(&episode.id).map_or(episode.severity, |firing| firing.severity);
         self.rules.wants(receiver, severity).then(|| Fact {
             episode: episode.id.clone(),
             receiver: receiver.to_owned(),
@@ -166,11 +159,6 @@ impl<'a> Dark<'a> {
         episode.key.client != ClientUid::FLEET
             && (self.all || (self.clients.contains(name) && !is_itself) || is_behind())
     }
-}
-
-/// How bad an open episode is by its latest value.
-pub fn present_severity(episode: &Episode, rule: Option<&Rule>) -> Severity {
-    rule.and_then(|rule| rule.threshold.severity(episode.last_value)).unwrap_or(episode.severity)
 }
 
 /// Whether somebody works on it at `now`.

@@ -1,8 +1,8 @@
 //! What the unit tests talk about: one rule, one client, one episode.
 
 use model::{
-    AlertKey, ClientUid, Episode, EpisodeId, Evidence, Fact, Hold, Labels, Operator, Process, Reason, Rule,
-    RuleId, Severity, Threshold, Timestamp,
+    AlertKey, ClientUid, Episode, EpisodeId, Evidence, Fact, Firing, Hold, Labels, Operator, Process, Reason,
+    Rule, RuleId, Severity, Threshold, Timestamp,
 };
 
 /// 2026-07-28 02:00:00 UTC.
@@ -61,6 +61,19 @@ pub(crate) fn episode(client: &str, metric: &str, labels: Labels, severity: Seve
             ],
         },
         end: None,
+    }
+}
+
+/// How the alert of an open episode stands that people were told of.
+pub(crate) fn firing(episode: &Episode) -> Firing {
+    Firing {
+        since: episode.begin,
+        severity: episode.severity,
+        told: Some(episode.severity),
+        episode: episode.id.clone(),
+        fine_since: None,
+        flapping: false,
+        news: 1,
     }
 }
 

@@ -6,10 +6,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::rule::is_event;
-use model::{Episode, EpisodeId, Fact, FactId, Reason, Rule, Severity, Timestamp};
+use model::{Episode, EpisodeId, Fact, FactId, Firing, Reason, Rule, Severity, Timestamp};
 use storage::Telling;
 
-use crate::attention::{Budget, present_severity};
+use crate::attention::Budget;
 use crate::rulebook::Rulebook;
 
 /// What a line of a message says of an episode. In order of urgency within one severity.
@@ -101,6 +101,8 @@ pub struct Notices<'a> {
 pub struct Background<'a> {
     /// The episodes.
     pub episodes: &'a BTreeMap<EpisodeId, Episode>,
+    /// How the alerts stand of what fires.
+    pub firing: &'a BTreeMap<EpisodeId, Firing>,
     /// What was told of them or is on its way.
     pub told: &'a [Telling],
     /// The rules.
@@ -168,7 +170,8 @@ fn line<'a>(
         firing(&reasons, knows)
     };
     let rule = background.rules.of_episode(episode);
-    let severity = if kind.is_over() { episode.severity } else { present_severity(episode, rule) };
+    let firing = background.firing.get(&episode.id).filter(|_| !kind.is_over());
+    let severity = firing.map_or(episode.severity, |firing| firing.severity);
     Some(Line { kind, severity, episode, rule })
 }
 

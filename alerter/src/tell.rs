@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use log::{debug, error, warn};
-use model::{EpisodeId, Fact, FactId};
+use model::{EpisodeId, Fact, FactId, Firing};
 use storage::{AlertStore, History, Step, StoreError};
 
 use crate::attention::{Budget, HOUR_MS, Standing};
@@ -28,14 +28,15 @@ pub(crate) fn tell<S: AlertStore + History>(
     let mailings = Mailings::of(job.settings);
     let mut outbox = Outbox::open(store, transport, job.now)?;
     outbox.send_earlier(store)?;
-    commit_due(store, job, rules, &mailings)?;
+    let firing = firing(store)?;
+    commit_due(store, job, rules, (&mailings, &firing))?;
     let untold = untold(store, &mut outbox)?;
     let ids: BTreeSet<EpisodeId> = untold.iter().map(|(_, fact)| fact.episode.clone()).collect();
     let ids: Vec<EpisodeId> = ids.into_iter().collect();
     let episodes = store.episodes(&ids)?.into_iter().map(|episode| (episode.id.clone(), episode)).collect();
     let told = store.tellings(&ids)?;
     let sent = store.messages_since(job.now.plus(-HOUR_MS))?;
-    let background = Background { episodes: &episodes, told: &told, rules, now: job.now };
+    let background = Background { episodes: &episodes, firing: &firing, told: &told, rules, now: job.now };
     let notices = notify(&untold, background, &Budget::new(&sent, &mailings, job.now));
     if !notices.dropped.is_empty() {
         store.drop_facts(&notices.dropped)?;
@@ -88,15 +89,13 @@ fn commit_due<S: AlertStore + History>(
     store: &mut S,
     job: Job,
     rules: &Rulebook,
-    mailings: &Mailings,
+    (mailings, firing): (&Mailings, &BTreeMap<EpisodeId, Firing>),
 ) -> Result<(), StoreError> {
     let open = store.open_episodes()?;
     let ids: Vec<EpisodeId> = open.iter().map(|episode| episode.id.clone()).collect();
-    let firing = store.firing()?;
-    let flapping = firing.iter().filter_map(|(_, state)| state.firing()).filter(|firing| firing.flapping);
     let standing = Standing {
         open: &open,
-        flapping: &flapping.map(|firing| firing.episode.clone()).collect(),
+        firing,
         told: &store.tellings(&ids)?,
         untold: &store.untold()?,
         acknowledgements: &store.acknowledgements(&ids)?,
@@ -111,6 +110,13 @@ fn commit_due<S: AlertStore + History>(
     }
     debug!("all: remind: {} reminders and escalations", facts.len());
     store.commit(&Step { facts, ..Step::default() })
+}
+
+/// How the alerts stand of the episodes that are open.
+fn firing(store: &mut impl AlertStore) -> Result<BTreeMap<EpisodeId, Firing>, StoreError> {
+    let firing = store.firing()?;
+    let firing = firing.into_iter().filter_map(|(_, state)| state.firing().cloned());
+    Ok(firing.map(|firing| (firing.episode.clone(), firing)).collect())
 }
 
 /// The untold facts of the receivers that may be tried now.

@@ -44,6 +44,7 @@ timelines!(
     events,
     units_mounts_and_forecasts,
     edits,
+    severity_is_the_alerts,
 );
 
 #[test]

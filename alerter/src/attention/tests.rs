@@ -1,8 +1,8 @@
 use config::Settings;
-use model::{EpisodeEnd, Labels};
+use model::{EpisodeEnd, Labels, Severity};
 
 use super::*;
-use crate::fixtures::{T0, episode, fact};
+use crate::fixtures::{T0, episode, fact, firing};
 
 const OPS: &str = "ops@example.org";
 const BOSS: &str = "boss@example.org";
@@ -39,7 +39,7 @@ struct Case {
     untold: Vec<(FactId, Fact)>,
     acknowledgements: Vec<Acknowledgement>,
     silences: Vec<Silence>,
-    flapping: BTreeSet<EpisodeId>,
+    firing: BTreeMap<EpisodeId, Firing>,
 }
 
 impl Case {
@@ -55,7 +55,7 @@ impl Case {
             untold: Vec::new(),
             acknowledgements: Vec::new(),
             silences: Vec::new(),
-            flapping: BTreeSet::new(),
+            firing: BTreeMap::from([(disk.id.clone(), firing(&disk))]),
         };
         case.tell(fact(&disk, OPS, Reason::First), 0);
         case
@@ -71,12 +71,17 @@ impl Case {
             vec![Acknowledgement { episode, from: hours(from), until: until.map(hours), why }];
     }
 
+    /// How the disk's alert stands.
+    fn firing(&mut self) -> &mut Firing {
+        self.firing.get_mut(&self.open[0].id).unwrap()
+    }
+
     fn due(&self, now: Timestamp) -> Vec<Fact> {
         let (rules, mailings) = (Rulebook::of(&self.settings), Mailings::of(&self.settings));
-        let Self { open, told, untold, acknowledgements, silences, flapping, .. } = self;
+        let Self { open, told, untold, acknowledgements, silences, firing, .. } = self;
         Standing {
             open,
-            flapping,
+            firing,
             told,
             untold,
             acknowledgements,
@@ -141,7 +146,7 @@ fn other_news_is_a_reminder_too_and_a_refused_mail_is_none() {
 #[test]
 fn nobody_is_reminded_of_what_holds_still() {
     let mut case = Case::new("");
-    case.flapping.insert(case.open[0].id.clone());
+    case.firing().flapping = true;
     assert_eq!(case.at(12), "");
     let mut case = Case::new("");
     case.open[0].metric = "oom".to_owned();
@@ -221,7 +226,7 @@ fn others_are_told_once_of_what_nobody_took_on() {
     assert_eq!(case.at(4), "");
     assert_eq!(case.at(12), "ops Reminder 1000000");
     assert_eq!(case.at(15), "boss Reminder 1000001, ops Reminder 1000000", "they are reminded as well");
-    case.open[0].last_value = 85.0;
+    case.firing().severity = Severity::Warning;
     assert_eq!(case.at(15), "ops Reminder 1000000", "but not of a mere warning, where they do not want that");
 }
 

@@ -2,7 +2,7 @@ use model::alert::EndReason;
 use model::{ClientName, EpisodeEnd, Labels};
 
 use super::*;
-use crate::fixtures::{T0, disk_rule, episode, fact};
+use crate::fixtures::{T0, disk_rule, episode, fact, firing};
 use crate::mailings::Mailings;
 
 const OPS: &str = "ops@example.org";
@@ -34,8 +34,9 @@ fn heard_of(of: &Episode, untold: &[Reason], told: &[Reason], refused: &[Reason]
         .collect();
     let episodes = BTreeMap::from([(of.id.clone(), of.clone())]);
     let rules = Rulebook::new([]);
-    let now = T0.plus(3_600_000);
-    let notices = noticed(&untold, Background { episodes: &episodes, told: &told, rules: &rules, now });
+    let (firing, now) = (BTreeMap::new(), T0.plus(3_600_000));
+    let background = Background { episodes: &episodes, firing: &firing, told: &told, rules: &rules, now };
+    let notices = noticed(&untold, background);
     let counted = notices.dropped.len() + notices.drafts.iter().map(|draft| draft.facts.len()).sum::<usize>();
     assert_eq!(counted, untold.len(), "every fact is either in one draft or dropped");
     match notices.drafts.as_slice() {
@@ -103,7 +104,8 @@ fn an_end_in_a_window_waits_for_its_end() {
     let untold = [(1, fact(&disk, OPS, Reason::First)), (2, end)];
     let episodes = BTreeMap::from([(disk.id.clone(), disk)]);
     let rules = Rulebook::new([]);
-    let background = Background { episodes: &episodes, told: &[], rules: &rules, now: after.plus(-1) };
+    let (firing, now) = (BTreeMap::new(), after.plus(-1));
+    let background = Background { episodes: &episodes, firing: &firing, told: &[], rules: &rules, now };
     assert_eq!(noticed(&untold, background), Notices::default());
     assert_eq!(noticed(&untold, Background { now: after, ..background }).drafts[0].lines[0].kind, Kind::Late);
 }
@@ -129,7 +131,8 @@ fn beyond_the_budget_only_what_cannot_wait_is_told() {
         let told = [telling(fact(&disk, OPS, Reason::First), false)];
         let (untold, episodes) = ([(1, fact(&disk, OPS, reason))], BTreeMap::from([(disk.id.clone(), disk)]));
         let rules = Rulebook::new([]);
-        let background = Background { episodes: &episodes, told: &told, rules: &rules, now };
+        let firing = BTreeMap::new();
+        let background = Background { episodes: &episodes, firing: &firing, told: &told, rules: &rules, now };
         let notices = notify(&untold, background, &Budget::new(&sent[..kept], &mailings, now));
         let counts = (notices.drafts.len(), notices.postponed.len(), notices.dropped.len());
         assert_eq!(counts, if passes { (1, 0, 0) } else { (0, 1, 0) }, "{severity} {reason:?} {kept}");
@@ -154,8 +157,9 @@ fn one_draft_per_receiver_worst_client_first() {
     let untold: Vec<(FactId, Fact)> = (1..).zip(untold).collect();
     let episodes = episodes.map(|episode| (episode.id.clone(), episode)).into();
     let rules = Rulebook::new([]);
-    let now = T0.plus(3_600_000);
-    let notices = noticed(&untold, Background { episodes: &episodes, told: &[], rules: &rules, now });
+    let (firing, now) = (BTreeMap::new(), T0.plus(3_600_000));
+    let background = Background { episodes: &episodes, firing: &firing, told: &[], rules: &rules, now };
+    let notices = noticed(&untold, background);
     let line = |line: &Line| {
         let episode = line.episode;
         let object = episode.key.labels.object();
@@ -174,11 +178,15 @@ fn one_draft_per_receiver_worst_client_first() {
 #[test]
 fn a_problem_is_told_at_its_present_severity() {
     let mut disk = episode("web1", "disk", Labels::one("mount", "/"), Severity::Critical);
-    disk.last_value = 85.0;
+    disk.last_value = 92.0;
+    // By the free space, say.
+    let firing = Firing { severity: Severity::Warning, ..firing(&disk) };
+    let firing = BTreeMap::from([(disk.id.clone(), firing)]);
     let untold = [(1, fact(&disk, OPS, Reason::First))];
     let episodes = BTreeMap::from([(disk.id.clone(), disk)]);
     let (name, rules): (ClientName, _) = ("web1".parse().unwrap(), [disk_rule()]);
     let rules = Rulebook::new([(&name, rules.as_slice())]);
-    let background = Background { episodes: &episodes, told: &[], rules: &rules, now: T0.plus(3_600_000) };
+    let now = T0.plus(3_600_000);
+    let background = Background { episodes: &episodes, firing: &firing, told: &[], rules: &rules, now };
     assert_eq!(noticed(&untold, background).drafts[0].lines[0].severity, Severity::Warning);
 }
