@@ -52,20 +52,31 @@ impl Standing<'_> {
         for (_, fact) in self.untold {
             heard.entry(&fact.episode).or_default().untold.push(fact);
         }
-        let dark = Dark::of(self.open);
+        let (dark, nobody) = (Dark::of(self.open), Heard::default());
         let mut facts = Vec::new();
         for episode in self.open {
-            // What nobody heard of, nobody is reminded of.
-            let Some(heard) = heard.get(&episode.id) else { continue };
+            let heard = heard.get(&episode.id).unwrap_or(&nobody);
             let Some(rule) = self.rules.of_episode(episode) else { continue };
             let acknowledgement = self.acknowledgements.iter().find(|one| one.episode == episode.id);
             if acknowledgement.is_none_or(|one| !is_on(one, self.now)) && !self.is_quiet(episode, rule, &dark)
             {
+                self.introduce(episode, rule, heard, &mut facts);
                 self.escalate(episode, rule, heard, &mut facts);
                 self.remind(episode, rule, heard, acknowledgement, &mut facts);
             }
         }
         facts
+    }
+
+    /// Tells those whom the rule names only since it fires.
+    fn introduce(&self, episode: &Episode, rule: &Rule, heard: &Heard, facts: &mut Vec<Fact>) {
+        let Some(firing) = self.firing.get(&episode.id).filter(|firing| firing.told.is_some()) else {
+            return;
+        };
+        let reason = if firing.flapping { Reason::Flapping } else { Reason::First };
+        let is_new = |to: &&String| heard.facts().all(|fact| fact.receiver != **to);
+        let new: BTreeSet<&String> = rule.receivers.iter().filter(is_new).collect();
+        facts.extend(new.into_iter().filter_map(|to| self.fact(episode, heard, (to, reason))));
     }
 
     /// Tells others of what fires for long.
@@ -111,7 +122,6 @@ impl Standing<'_> {
     /// Whether nobody is to be reminded of it now.
     fn is_quiet(&self, episode: &Episode, rule: &Rule, dark: &Dark) -> bool {
         is_event(&episode.metric)
-            || self.firing.get(&episode.id).is_some_and(|firing| firing.flapping)
             || dark.hides(episode, self.rules)
             || holding(self.rules, self.silences, &episode.client_name, rule, self.now).is_some()
     }

@@ -21,7 +21,7 @@ pub enum Kind {
     Worse,
     /// It still fires, and nobody took it on: told to others.
     Escalated,
-    /// It fires and is over again and again; nothing more is told of it until that ends.
+    /// It fires and is over again and again; until that ends, reminders alone tell of it.
     Flapping,
     /// It does not change so often any more, and fires.
     Steady,
@@ -160,6 +160,7 @@ fn line<'a>(
     let (knows, refuses) = (history.knows(receiver, episode), history.refuses(receiver, episode));
     // The end of an event is not told, so that it can be over and news.
     let is_over = episode.end.is_some() && !is_event(&episode.metric);
+    let firing = background.firing.get(&episode.id);
     let kind = if is_over || reasons.contains(&Reason::Resolved) {
         match (reasons.contains(&Reason::Resolved) && knows, has_problem && !knows && !refuses) {
             (true, _) => Kind::Recovered,
@@ -167,10 +168,14 @@ fn line<'a>(
             _ => return None,
         }
     } else {
-        firing(&reasons, knows)
+        let flaps = firing.is_some_and(|firing| firing.flapping);
+        match self::firing(&reasons, knows) {
+            Kind::Reminder if flaps => Kind::Flapping,
+            kind => kind,
+        }
     };
     let rule = background.rules.of_episode(episode);
-    let firing = background.firing.get(&episode.id).filter(|_| !kind.is_over());
+    let firing = firing.filter(|_| !kind.is_over());
     let severity = firing.map_or(episode.severity, |firing| firing.severity);
     Some(Line { kind, severity, episode, rule })
 }

@@ -45,6 +45,8 @@ timelines!(
     units_mounts_and_forecasts,
     edits,
     severity_is_the_alerts,
+    another_receiver,
+    flapping_for_long,
 );
 
 #[test]

@@ -146,9 +146,6 @@ fn other_news_is_a_reminder_too_and_a_refused_mail_is_none() {
 #[test]
 fn nobody_is_reminded_of_what_holds_still() {
     let mut case = Case::new("");
-    case.firing().flapping = true;
-    assert_eq!(case.at(12), "");
-    let mut case = Case::new("");
     case.open[0].metric = "oom".to_owned();
     assert_eq!(case.at(12), "");
     // T0 is 02:00 UTC.
@@ -167,6 +164,28 @@ fn nobody_is_reminded_of_what_holds_still() {
     assert_eq!((case.at(19).as_str(), case.at(20).as_str()), ("", "ops Reminder 1000000"));
     case.silences = vec![silence("web1", Some("cpu")), silence("gate", None)];
     assert_eq!(case.at(19), "ops Reminder 1000000");
+}
+
+#[test]
+fn what_flaps_is_told_again_too() {
+    let mut case = Case::new("");
+    case.firing().flapping = true;
+    assert_eq!((case.at(11).as_str(), case.at(12).as_str()), ("", "ops Reminder 1000000"));
+}
+
+#[test]
+fn whom_the_rule_names_only_now_hears_of_it_once() {
+    let mut case = Case::new("");
+    case.told[0].fact.receiver = "old@example.org".to_owned();
+    assert_eq!(case.at(0), "ops First 1000000");
+    case.firing().flapping = true;
+    assert_eq!(case.at(0), "ops Flapping 1000000");
+    case.firing().told = None;
+    assert_eq!(case.at(0), "", "the news is held back");
+    case.firing().told = Some(Severity::Critical);
+    let first = case.due(T0).remove(0);
+    case.untold.push((7, first));
+    assert_eq!(case.at(1), "");
 }
 
 #[test]
@@ -235,7 +254,8 @@ fn the_first_mail_counts_even_where_it_was_refused() {
     let mut case = Case::new("escalate-after=\"2h\" escalate-to=\"boss@example.org\"");
     case.told[0].refused = true;
     assert_eq!(case.at(2), "boss Escalated 1000000");
-    case.told.clear();
+    let untold = case.told.remove(0).fact;
+    case.untold.push((7, untold));
     assert_eq!(case.at(99), "", "nothing was sent yet");
 }
 

@@ -73,7 +73,7 @@ impl Teller<'_> {
         }
         if !is_event(&episode.metric) {
             let repeat = line.rule.map(|rule| self.manner.mailings.repeat_ms(rule, self.manner.receiver));
-            let next = repeat.filter(|repeat| line.kind != Kind::Flapping && *repeat < i64::MAX);
+            let next = repeat.filter(|repeat| *repeat < i64::MAX);
             let next = next.map(|repeat| self.beside(line, self.now.plus(repeat)));
             letter.field(
                 "Reminder",
@@ -193,7 +193,7 @@ fn said(kind: Kind) -> &'static str {
         Kind::Late => "While alerts were not processed or mail did not go out, this began and ended:",
         Kind::Escalated => "This was told to others, and nobody took it on:",
         Kind::Flapping => {
-            "This fires and is over again and again. Nothing more is told of it until it settles:"
+            "This fires and is over again and again. Its changes are not told until it settles:"
         }
         Kind::Steady => "This was changing often. It does not any more, and fires:",
         Kind::Reminder => "This was told before, and still fires:",
