@@ -36,7 +36,7 @@ fn a_removed_rule_and_a_removed_client_end_what_fires() {
     let after = settings(&client("web1", OPS).replace("disk", "cpu"));
     let mail = told(&mut fleet, &after, 2);
     assert!(mail.contains("[2 RECOVERED] db2, web1"), "{mail}");
-    assert!(mail.contains("its rule is no longer in config.xml"), "{mail}");
+    assert!(mail.contains("config.xml has no rule for it any more"), "{mail}");
     assert!(mail.contains("its client is no longer in config.xml"), "{mail}");
     assert_eq!(told(&mut fleet, &after, 3), "");
 }

@@ -71,17 +71,13 @@ impl AlertPart {
         self.metric == other.metric && self.matches == other.matches
     }
 
+    /// Without `exclude`: to leave one object out is no end of what fires for the others.
     fn name(&self) -> String {
-        let list = |patterns: &[Pattern]| {
-            patterns.iter().map(|pattern| pattern.0.as_str()).collect::<Vec<_>>().join(",")
-        };
-        let mut name = self.metric.clone();
-        for (word, patterns) in [("match", &self.matches), ("exclude", &self.excludes)] {
-            if !patterns.is_empty() {
-                name.extend(["[", word, "=", &list(patterns), "]"]);
-            }
+        if self.matches.is_empty() {
+            return self.metric.clone();
         }
-        name
+        let patterns: Vec<_> = self.matches.iter().map(|pattern| pattern.0.as_str()).collect();
+        format!("{}[match={}]", self.metric, patterns.join(","))
     }
 
     fn rule(&self, id: String, threshold: Threshold, client_mail: &[String]) -> Rule {
@@ -161,6 +157,7 @@ pub(crate) fn processes(rules: &[Rule]) -> impl Iterator<Item = &str> {
 /// they become one rule that tells the receivers of both.
 fn are_twins(one: &Rule, other: &Rule) -> bool {
     one.condition() == other.condition()
+        && one.excludes == other.excludes
         && (&one.note, &one.mute, one.repeat_ms, &one.escalation)
             == (&other.note, &other.mute, other.repeat_ms, &other.escalation)
 }

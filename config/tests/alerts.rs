@@ -122,7 +122,7 @@ fn processes_are_counted_both_ways_and_asked_for() {
     let expected = [
         ("process[match=nginx][min]", Operator::Below, None, Some(1.0)),
         ("process[match=nginx][max]", Operator::Above, None, Some(8.0)),
-        ("process[match=cron,ssh*][exclude=sshfs][min]", Operator::Below, Some(1.0), None),
+        ("process[match=cron,ssh*][min]", Operator::Below, Some(1.0), None),
     ];
     assert_eq!(rules, expected);
     assert_eq!(client.processes, ["nginx", "cron"]);
@@ -181,6 +181,19 @@ fn entries_of_one_client_merge_rules_that_are_the_same() {
         .map(|rule| (rule.id.0.as_str(), rule.receivers.join(" ")))
         .collect();
     assert_eq!(told, [("cpu", "a@x b@x".to_owned()), ("cpu#2", "b@x".to_owned())]);
+}
+
+#[test]
+fn a_rule_keeps_its_name_when_something_is_excluded() {
+    let ids = |alerts: &str| {
+        let rules = client(alerts).rules;
+        rules.into_iter().filter(|rule| rule.metric == "disk").map(|rule| rule.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(r#"<alert type="disk" limit="90"/>"#), ["disk"]);
+    assert_eq!(ids(r#"<alert type="disk" limit="90" exclude="/srv"/>"#), ["disk"]);
+    let two =
+        r#"<alert type="disk" limit="90" exclude="/srv"/><alert type="disk" limit="90" exclude="/var"/>"#;
+    assert_eq!(ids(two), ["disk", "disk#2"], "each has something of its own");
 }
 
 #[test]

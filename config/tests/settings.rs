@@ -245,7 +245,7 @@ fn thresholds() {
            </client>"#,
     );
     let rules = written(&settings.clients[0]);
-    assert_eq!(rules[0].id.0, "disk[match=/var*,/srv][exclude=/var/tmp]");
+    assert_eq!(rules[0].id.0, "disk[match=/var*,/srv]");
     assert!(rules[0].is_about("/var/lib") && !rules[0].is_about("/var/tmp"));
     assert_eq!(rules[1].threshold.severity(2.0 * 1024.0_f64.powi(3)), Some(Severity::Warning));
     assert_eq!(rules[2].threshold.severity(95.0), Some(Severity::Warning));

@@ -3,9 +3,8 @@
 use crate::{Aggregate, Hold, Rule};
 
 impl Rule {
-    /// Tells the condition of the rule from others: when it breaches, fires and ends. Who is told of it, and how often, is
-    /// no part of it; what it is about is part of its name. Stored beside states, so that it is the same in every version:
-    /// FNV-1a (64 bits, draft-eastlake-fnv) over a text of its parts.
+    /// Tells the condition of the rule from others: when it breaches, fires and ends. Who is told of it, how often, and
+    /// what it is about are no part of it. Stored beside states, so that it is the same in every version: FNV-1a (64 bits, draft-eastlake-fnv) over a text of its parts.
     pub fn condition(&self) -> u64 {
         let number = |value: Option<f64>| {
             value.map_or_else(|| "-".to_owned(), |value| format!("{:x}", value.to_bits()))

@@ -248,8 +248,8 @@ impl Pattern {
     }
 }
 
-/// Names a rule of a client across runs and edits of its limits: type, `match` and `exclude`, and a number where two
-/// rules of one client would be called the same.
+/// Names a rule of a client across runs and edits of its limits: type and `match`, and a number where two rules of one
+/// client would be called the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RuleId(pub String);

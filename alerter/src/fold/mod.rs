@@ -78,12 +78,17 @@ pub fn close_removed(known: Known, rules: &Rulebook) -> Step {
         let Some(open) = fold.known.episodes.get(&firing.episode) else { continue };
         let why = match rules.rules(&open.client_name) {
             None => EndReason::ClientRemoved,
-            Some(rules) if rules.iter().all(|terms| terms.rule.id != key.rule) => EndReason::RuleRemoved,
-            Some(_) => continue,
+            Some(rules) if rules.iter().any(|terms| is_for(terms.rule, &key)) => continue,
+            Some(_) => EndReason::RuleRemoved,
         };
         fold.close(&key, open.last_at, why);
     }
     fold.into_step()
+}
+
+/// Whether it is the rule of that alert, and still about its object.
+fn is_for(rule: &Rule, key: &AlertKey) -> bool {
+    rule.id == key.rule && rule.is_about(&key.labels.object())
 }
 
 /// The clients that a batch touches, each once, and the fleet.

@@ -101,7 +101,7 @@ pub(crate) fn ended(why: EndReason) -> &'static str {
         EndReason::Recovered => "",
         EndReason::RuleEdited => "its rule was edited, and the value does not breach the new limit",
         EndReason::Vanished => "the client has not reported it for a day",
-        EndReason::RuleRemoved => "its rule is no longer in config.xml",
+        EndReason::RuleRemoved => "config.xml has no rule for it any more",
         EndReason::ClientRemoved => "its client is no longer in config.xml",
     }
 }
