@@ -73,6 +73,7 @@ pub(crate) fn firing(episode: &Episode) -> Firing {
         episode: episode.id.clone(),
         fine_since: None,
         flapping: false,
+        told_flapping: false,
         news: 1,
     }
 }

@@ -40,6 +40,7 @@ timelines!(
     flapping,
     an_outage_of_the_alerter,
     mail_is_down_for_five_days,
+    old_data,
     reminders,
     events,
     units_mounts_and_forecasts,

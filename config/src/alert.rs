@@ -6,6 +6,7 @@ mod terms;
 mod threshold;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use model::{Hold, Operator, Pattern, Rule, RuleId, Threshold, rule};
 
@@ -21,6 +22,9 @@ use terms::Terms;
 
 /// The metric whose objects are asked for by name.
 const PROCESS: &str = "process";
+
+/// The implicit limit of `stale`.
+const STALE_AFTER: Duration = Duration::from_secs(3600);
 
 /// An element, or the entries of one client together, hold at most so many alerts.
 const ALERTS: usize = 200;
@@ -42,12 +46,12 @@ pub(crate) struct AlertPart {
 
 impl AlertPart {
     /// An implicit rule that nobody wrote.
-    fn implicit(metric: &str, hold: Hold) -> Self {
+    fn implicit(metric: &str, hold: Hold, threshold: Threshold) -> Self {
         Self {
             metric: metric.to_owned(),
             matches: Vec::new(),
             excludes: Vec::new(),
-            thresholds: vec![("", yes())],
+            thresholds: vec![("", threshold)],
             terms: Terms::new(hold),
             mail: None,
             telling: Telling::default(),
@@ -115,11 +119,31 @@ fn yes() -> Threshold {
     Threshold { operator: Operator::AtLeast, warning: None, critical: Some(1.0) }
 }
 
+/// The rules that every client has, written or not; `collector_every` as it is said.
+fn implicit(collector_every: Option<Duration>) -> Vec<AlertPart> {
+    let limit = stale_limit(collector_every);
+    let old = Threshold { operator: Operator::AtLeast, warning: Some(limit.as_secs_f64()), critical: None };
+    let text = format!("<alert type=\"{}\" warning=\"{}\"/>", rule::STALE, value::written(limit));
+    let of = |(metric, hold): &(&str, Hold)| match *metric {
+        rule::STALE => AlertPart { text: text.clone(), ..AlertPart::implicit(metric, *hold, old) },
+        _ => AlertPart::implicit(metric, *hold, yes()),
+    };
+    kind::IMPLICIT.iter().map(of).collect()
+}
+
+/// A client's data is old after an hour, and not before the collector had three chances to renew it.
+fn stale_limit(collector_every: Option<Duration>) -> Duration {
+    collector_every.map_or(STALE_AFTER, |every| STALE_AFTER.max(every.saturating_mul(3)))
+}
+
 /// The rules of a client from the alerts of each level, the lowest level first: a higher level overrides what is of
 /// the same type and match in those below.
-pub(crate) fn rules(levels: &[&[AlertPart]], client_mail: &[String]) -> Vec<Rule> {
-    let implicit: Vec<_> =
-        kind::IMPLICIT.iter().map(|(metric, hold)| AlertPart::implicit(metric, *hold)).collect();
+pub(crate) fn rules(
+    levels: &[&[AlertPart]],
+    client_mail: &[String],
+    collector_every: Option<Duration>,
+) -> Vec<Rule> {
+    let implicit = implicit(collector_every);
     let mut live: Vec<&AlertPart> = Vec::new();
     let mut implicit_live: Vec<&AlertPart> = implicit.iter().collect();
     for level in levels {
@@ -181,7 +205,7 @@ pub(crate) fn fleet_rules<'a>(admin: &[String], rules: impl Iterator<Item = &'a 
     let overdue = Threshold { operator: Operator::Above, warning: None, critical: Some(0.0) };
     let rule = |metric: &str, threshold: Threshold, text: &str| Rule {
         text: text.to_owned(),
-        ..AlertPart::implicit(metric, Hold::AT_ONCE).rule(metric.to_owned(), threshold, &receivers)
+        ..AlertPart::implicit(metric, Hold::AT_ONCE, threshold).rule(metric.to_owned(), threshold, &receivers)
     };
     vec![
         rule(rule::ISOLATED, yes(), "built in: a run reached nobody that the run before had reached"),

@@ -140,7 +140,8 @@ fn settings(reading: &mut Reading<'_>, elements: &Elements<'_>, path: &Path) -> 
     let admin = mail.as_ref().map_or(&[][..], |mail: &Mail| mail.admin.as_slice());
     let concurrency =
         |defaults: &ClientPart| defaults.concurrency.as_ref().map(|concurrency| concurrency.value);
-    let clients = fleet.clients(reading, &templates, defaults.as_ref(), resolved, admin);
+    let every = schedule.collector_every;
+    let clients = fleet.clients(reading, &templates, defaults.as_ref(), resolved, admin, every);
     let url = storage.url.unwrap_or_else(|| StorageUrl::Sqlite(reading.environment.default_storage()));
     Some(Settings {
         file: path.to_path_buf(),
@@ -148,7 +149,7 @@ fn settings(reading: &mut Reading<'_>, elements: &Elements<'_>, path: &Path) -> 
         storage: url,
         keep_raw: storage.keep_raw,
         keep_history: storage.keep_history,
-        collector_every: schedule.collector_every,
+        collector_every: every,
         alerter_every: schedule.alerter_every,
         heartbeat: heartbeat.unwrap_or_default(),
         receivers,

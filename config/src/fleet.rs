@@ -1,6 +1,7 @@
 //! From parts to clients: inheritance, names, and entries that are the same client.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use model::wire::MAX_PROCESSES;
 use model::{ClientName, Rule};
@@ -198,6 +199,7 @@ impl Fleet {
         defaults: Option<&ClientPart>,
         resolved: Resolved,
         admin: &[String],
+        collector_every: Option<Duration>,
     ) -> Vec<Client> {
         let default_alerts = defaults.map_or(&[][..], |defaults| defaults.alerts.as_slice());
         // A client that is disabled is never collected: nobody can wait for it.
@@ -217,7 +219,7 @@ impl Fleet {
             }
             let levels = levels(&part, templates, default_alerts);
             let mail = part.mail.as_ref().map_or(admin, |mail| mail.value.as_slice());
-            let rules = alert::rules(&levels, mail);
+            let rules = alert::rules(&levels, mail, collector_every);
             Some(Client {
                 processes: processes(&part, &rules),
                 rules,
@@ -274,7 +276,7 @@ fn check_processes(
         return;
     }
     let (most, _) = MAX_PROCESSES;
-    let count = processes(part, &alert::rules(&levels, &[])).len();
+    let count = processes(part, &alert::rules(&levels, &[], None)).len();
     if count > most {
         let cause = format!("{count} processes are counted by name, those of its alerts among them");
         reading.report(part.at, Wrong::new(cause).expected(format!("at most {most} for a client")));

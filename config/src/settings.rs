@@ -231,7 +231,8 @@ pub struct Client {
     /// Names of processes (`comm`, or the last part of the first argument) whose number is asked for: its own, and those
     /// that its alerts on `process` match by name.
     pub processes: Vec<String>,
-    /// Its rules, resolved, receivers included. The implicit rules `unreachable` and `host-key-changed` are among them.
+    /// Its rules, resolved, receivers included. The implicit rules `unreachable`,
+    /// `host-key-changed` and `stale` are among them.
     pub rules: Vec<Rule>,
 }
 

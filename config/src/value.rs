@@ -239,6 +239,14 @@ pub(crate) fn duration(text: &str, least: Duration, most: Duration) -> Value<Dur
         .ok_or_else(|| Wrong::new(format!("{} does not fit", quoted(text))).expected(expected()))
 }
 
+/// A span of whole seconds as [`duration`] reads it, in the greatest unit that fits.
+pub(crate) fn written(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+    let (size, unit) = units.into_iter().find(|(size, _)| seconds.is_multiple_of(*size)).unwrap_or((1, "s"));
+    format!("{}{unit}", seconds / size)
+}
+
 /// After how long a reminder comes; `never` is as long as times can be.
 pub(crate) fn repeat(text: &str) -> Value<Duration> {
     if text.trim() == "never" {

@@ -247,7 +247,7 @@ fn docs_describe_the_shipped_template() {
     let documented: Vec<_> =
         rows.map(|row| row.splitn(4, " | ").take(2).collect::<Vec<_>>().join(" | ")).collect();
     let rules = settings(r#"<client ip="a"/>"#).clients.remove(0).rules;
-    let implicit = ["unreachable", "host-key-changed"];
+    let implicit = ["unreachable", "host-key-changed", "stale"];
     let shipped = rules.iter().filter(|rule| !implicit.contains(&rule.metric.as_str()));
     let expected: Vec<_> =
         shipped.map(|rule| format!("| `{}` | {}", rule.metric, config::rule_text(rule))).collect();
@@ -255,9 +255,10 @@ fn docs_describe_the_shipped_template() {
 }
 
 #[test]
-fn nothing_that_is_shipped_fires_at_the_first_sample_but_events() {
+fn nothing_that_is_shipped_fires_at_the_first_sample_but_events_and_what_is_old() {
     for rule in settings(r#"<client ip="a"/>"#).clients.remove(0).rules {
-        let event = model::rule::is_event(&rule.metric) || rule.metric == "host-key-changed";
+        let event = model::rule::is_event(&rule.metric)
+            || ["host-key-changed", "stale"].contains(&rule.metric.as_str());
         assert_eq!(rule.hold == Hold::AT_ONCE, event, "{}", rule.id);
     }
 }

@@ -45,7 +45,7 @@ fn ssh(client: &Client) -> &Ssh {
 
 /// The rules of a client but the implicit ones.
 fn written(client: &Client) -> Vec<&Rule> {
-    let implicit = ["unreachable", "host-key-changed"];
+    let implicit = ["unreachable", "host-key-changed", "stale"];
     client.rules.iter().filter(|rule| !implicit.contains(&rule.metric.as_str())).collect()
 }
 
@@ -89,12 +89,12 @@ fn the_first_form_means_what_it_meant() {
     let ssh = ssh(client);
     assert_eq!((ssh.address.as_str(), ssh.port, ssh.username.as_str()), ("192.168.1.90", 22, "ops"));
     assert!(matches!(&ssh.password, Some(SecretSource::Inline(secret)) if secret.reveal() == "a&b<\"c"));
-    assert_eq!(ids(client), ["memory", "cpu", "uptime", "unreachable", "host-key-changed"]);
+    assert_eq!(ids(client), ["memory", "cpu", "uptime", "unreachable", "host-key-changed", "stale"]);
     let limits: Vec<_> = written(client).iter().map(|rule| rule.threshold.critical.unwrap()).collect();
     assert_eq!(limits, [50.0, 20.0, 86_400.0]);
     for rule in &client.rules {
         assert_eq!(rule.receivers, ["a@example.org"]);
-        assert_eq!(rule.threshold.warning, None);
+        assert_eq!(rule.threshold.warning.is_some(), rule.metric == "stale");
     }
     assert_eq!(client.rules[0].threshold.severity(50.0), Some(Severity::Critical));
     assert_eq!(client.rules[0].threshold.severity(49.9), None);
@@ -111,6 +111,26 @@ fn implicit_rules_hold_back() {
         settings.clients[0].rules.iter().map(|rule| (rule.metric.as_str(), rule.hold)).collect();
     assert!(holds.contains(&("unreachable", Hold::in_a_row(2))));
     assert!(holds.contains(&("host-key-changed", Hold::AT_ONCE)));
+}
+
+#[test]
+fn data_is_old_after_an_hour_or_three_intervals_of_the_collector() {
+    let stale = |inner: &str| {
+        let rules = settings(inner).clients.remove(0).rules;
+        let rule = rules.into_iter().find(|rule| rule.metric == "stale")?;
+        Some((rule.text.clone(), rule.threshold.warning, rule.threshold.critical, rule.hold))
+    };
+    let implicit = |text: &str, limit| Some((text.to_owned(), Some(limit), None, Hold::AT_ONCE));
+    let hour = implicit(r#"<alert type="stale" warning="1h"/>"#, 3600.0);
+    assert_eq!(stale(r#"<client ip="a"/>"#), hour);
+    assert_eq!(stale(r#"<schedule collector-every="5m"/><client ip="a"/>"#), hour);
+    let long = r#"<schedule collector-every="2h"/><client ip="a"/>"#;
+    assert_eq!(stale(long), implicit(r#"<alert type="stale" warning="6h"/>"#, 21_600.0));
+    let said = stale(r#"<client ip="a"><alert type="stale" critical="2h"/></client>"#).expect("a rule");
+    assert_eq!((said.1, said.2), (None, Some(7200.0)));
+    assert_eq!(stale(r#"<client ip="a"><alert type="stale" enabled="false"/></client>"#), None);
+    let watched = settings(r#"<client ip="a"><alert type="stale" warning="2h"/></client>"#).clients.remove(0);
+    assert!(watched.rules.iter().any(|rule| rule.metric == "disk"), "the shipped template stays");
 }
 
 #[test]
@@ -134,6 +154,7 @@ fn entries_of_one_client_are_merged() {
         ("cpu#2", "b@x"),
         ("unreachable", "a@x b@x"),
         ("host-key-changed", "a@x b@x"),
+        ("stale", "a@x b@x"),
     ];
     assert_eq!(told, expected.map(|(id, mail)| (id, mail.to_owned())));
 }
@@ -165,8 +186,9 @@ fn higher_levels_override_lower_ones() {
         </client>"#,
     );
     let client = &settings.clients[0];
+    let critical = client.rules.iter().filter(|rule| rule.metric != "stale");
     let limits: Vec<_> =
-        client.rules.iter().map(|rule| (rule.id.0.as_str(), rule.threshold.critical.unwrap())).collect();
+        critical.map(|rule| (rule.id.0.as_str(), rule.threshold.critical.unwrap())).collect();
     let expected = [
         ("cpu", 1.0),
         ("memory", 2.0),
@@ -176,7 +198,7 @@ fn higher_levels_override_lower_ones() {
         ("host-key-changed", 1.0),
     ];
     assert_eq!(limits, expected);
-    let changed = client.rules.last().unwrap();
+    let changed = client.rules.iter().find(|rule| rule.metric == "host-key-changed").unwrap();
     assert_eq!(
         (changed.receivers.join(" "), changed.note.as_deref()),
         ("sec@x".into(), Some("call security"))

@@ -10,8 +10,8 @@ use crate::value::{self, Value};
 
 /// The rules that every client has, written or not, with what each takes to fire. They are about collections rather than
 /// samples.
-pub(super) const IMPLICIT: [(&str, Hold); 2] =
-    [(UNREACHABLE, Hold::in_a_row(2)), (HOST_KEY_CHANGED, Hold::AT_ONCE)];
+pub(super) const IMPLICIT: [(&str, Hold); 3] =
+    [(UNREACHABLE, Hold::in_a_row(2)), (HOST_KEY_CHANGED, Hold::AT_ONCE), (STALE, Hold::AT_ONCE)];
 /// The rules of the fleet as a whole, which nobody writes.
 const OF_THE_FLEET: [&str; 2] = [ISOLATED, COLLECTOR_STALE];
 
