@@ -111,12 +111,14 @@ fn observe_collector<S: AlertStore + History>(
     let detail = if found.overdue.is_zero() {
         String::new()
     } else {
-        let silent = job.now.since(found.last) as f64 / 1000.0;
+        let silent = show(job.now.since(found.last) as f64 / 1000.0);
+        let since = match found.unended {
+            0 => format!("its last run began {silent} ago"),
+            count => format!("its last {count} runs did not end, for {silent}"),
+        };
         format!(
-            "it is run every {}, and its last run began {} ago\nsee its line in cron and what cron mails of it, or type \
-             fleet-collector",
-            show(found.every.as_secs_f64()),
-            show(silent)
+            "it is run every {}, and {since}\nsee its line in cron and what cron mails of it, or type fleet-collector",
+            show(found.every.as_secs_f64())
         )
     };
     fold_fleet(store, rules, COLLECTOR_STALE, job.now, (found.overdue.as_secs_f64(), &detail))

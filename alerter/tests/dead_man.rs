@@ -15,9 +15,9 @@ use std::thread;
 use std::time::Duration;
 
 use alerter::dry_run::Printer;
-use common::{Fleet, OPS, client, settings};
+use common::{Fleet, OPS, at, client, settings};
 use config::Settings;
-use storage::{AlertStore as _, MemoryStore};
+use storage::{AlertStore as _, History as _, MemoryStore, Program, ReportStore, Run};
 
 const EVERY: &str = "<schedule collector-every=\"5m\"/>";
 
@@ -49,6 +49,22 @@ fn a_collector_that_stopped_is_one_mail_and_not_one_per_client() {
         assert!(matches!(mails.as_slice(), [mail] if mail.contains("[RECOVERED]")), "{mails:?}");
         assert_eq!(fleet.store.firing().unwrap(), []);
     }
+}
+
+#[test]
+fn a_collector_that_is_killed_in_every_run_is_told() {
+    let (settings, mut fleet) = (settings(&format!("{EVERY}{}", client("web1", OPS))), Fleet::new());
+    fleet.disk("web1", 0, 20.0);
+    let mut mails = Vec::new();
+    for minute in (5..30).step_by(5) {
+        let (begin, program) = (at(minute), Program::Collector);
+        let run = Run { program, begin, end: None, done: 0, failed: 0, whole: true };
+        ReportStore::note_run(&mut fleet.store, &run).unwrap();
+        mails.extend(told(&mut fleet, &settings, minute + 1).into_iter().map(|_| minute));
+    }
+    assert_eq!(mails, [15], "one mail");
+    let detail = fleet.store.open_episodes().unwrap().remove(0).detail;
+    assert!(detail.contains("its last 5 runs did not end"), "{detail}");
 }
 
 #[test]

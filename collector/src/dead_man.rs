@@ -38,12 +38,16 @@ impl Alerter<'_> {
             });
         }
         let found = punctuality(self.runs, self.every, Some(booted), now)?;
+        let silent = since(found.last);
+        let last = match found.unended {
+            0 => format!("its last run began {silent} ago"),
+            count => format!("its last {count} runs did not end, for {silent}"),
+        };
         (!found.overdue.is_zero()).then(|| {
             format!(
-                "fleet-alerter is overdue: it is run every {}, and its last run began {} ago; nobody is told of \
-                 anything. See its line in cron and what cron mails of it, or type fleet-alerter",
-                show(found.every),
-                since(found.last)
+                "fleet-alerter is overdue: it is run every {}, and {last}; nobody is told of anything. See its line in \
+                 cron and what cron mails of it, or type fleet-alerter",
+                show(found.every)
             )
         })
     }
@@ -61,7 +65,14 @@ mod tests {
     }
 
     fn run(minutes: i64) -> Run {
-        Run { program: Program::Alerter, begin: ago(minutes), end: None, done: 0, failed: 0, whole: true }
+        Run {
+            program: Program::Alerter,
+            begin: ago(minutes),
+            end: Some(ago(minutes)),
+            done: 0,
+            failed: 0,
+            whole: true,
+        }
     }
 
     fn minutes(minutes: u64) -> Duration {
@@ -81,6 +92,15 @@ mod tests {
         );
         assert_eq!(alerter.overdue(ago(10), NOW), None, "the host was off");
         assert_eq!(Alerter { runs: &habit[..2], ..alerter }.overdue(ago(9999), NOW), None, "no habit");
+    }
+
+    #[test]
+    fn one_that_is_killed_in_every_run_is_told() {
+        let runs: Vec<Run> =
+            (0..8).map(|number| Run { end: (number >= 3).then_some(NOW), ..run(1 + 5 * number) }).collect();
+        let alerter = Alerter { runs: &runs, every: None, unevaluated: None, tells: true };
+        let said = alerter.overdue(ago(9999), NOW).expect("16 minutes are more than 15");
+        assert!(said.contains("its last 3 runs did not end, for 16 min"), "{said}");
     }
 
     #[test]

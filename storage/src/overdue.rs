@@ -18,13 +18,18 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A program is overdue when it has missed so many of its runs.
 const MISSED: i64 = 3;
 
+/// What begins later than so many milliseconds from now was begun by a clock that was wrong.
+const AHEAD_MS: i64 = 300_000;
+
 /// How a program keeps to its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Punctuality {
     /// How often its runs begin.
     pub every: Duration,
-    /// When its last run began.
+    /// When its last run began that ended, or is under way.
     pub last: Timestamp,
+    /// How many runs began since then and did not end.
+    pub unended: usize,
     /// How long it has been overdue; zero where it is not.
     pub overdue: Duration,
 }
@@ -49,18 +54,28 @@ pub fn habit(begins: &[Timestamp]) -> Option<Duration> {
 }
 
 /// How a program keeps to its interval at `now`, by its latest runs (the whole ones count) and `every`, which is learnt
-/// from them where nobody says it. While the host was off nothing could run: what was missed before it `booted` does not
-/// count. `None` where it never ran, or nobody knows how often it should.
+/// from them where nobody says it. A run that did not end was killed: only the latest may be under way, and is believed to
+/// be where the one before it ended. While the host was off nothing could run: what was missed before it `booted` does not
+/// count, nor does a run that begins in the future, which a clock that was wrong has left. `None` where it never ran, or
+/// nobody knows how often it should.
 pub fn punctuality(
     runs: &[Run],
     every: Option<Duration>,
     booted: Option<Timestamp>,
     now: Timestamp,
 ) -> Option<Punctuality> {
-    let begins: Vec<Timestamp> = runs.iter().filter(|run| run.whole).map(|run| run.begin).collect();
-    let last = begins.iter().copied().max()?;
+    let mut whole: Vec<&Run> =
+        runs.iter().filter(|run| run.whole && run.begin.since(now) <= AHEAD_MS).collect();
+    whole.sort_unstable_by_key(|run| std::cmp::Reverse(run.begin));
+    let begins: Vec<Timestamp> = whole.iter().map(|run| run.begin).collect();
+    let oldest = *begins.last()?;
     let every = every.or_else(|| habit(&begins))?;
-    Some(Punctuality { every, last, overdue: overdue(last.max(booted.unwrap_or(last)), every, now) })
+    let unended = match whole.iter().take_while(|run| run.end.is_none()).count() {
+        1 => 0,
+        count => count,
+    };
+    let last = begins.get(unended).copied().unwrap_or(oldest);
+    Some(Punctuality { every, last, unended, overdue: overdue(last.max(booted.unwrap_or(last)), every, now) })
 }
 
 /// How long what should happen `every` so often has been overdue at `now`, if it happened last `since`.
@@ -91,7 +106,7 @@ mod tests {
     }
 
     fn run(begin: Timestamp) -> Run {
-        Run { program: Program::Alerter, begin, end: None, done: 0, failed: 0, whole: true }
+        Run { program: Program::Alerter, begin, end: Some(begin), done: 0, failed: 0, whole: true }
     }
 
     #[test]
@@ -129,7 +144,25 @@ mod tests {
         assert_eq!(late(&runs, None, Some(last.plus(5_000_000)), 5901), Some((300, 1)));
         let part = Run { whole: false, ..run(last.plus(800_000)) };
         assert_eq!(late(&[&[part], &runs[..]].concat(), None, None, 901), Some((300, 1)), "a part is no run");
-        assert_eq!(late(&runs, None, None, -86_400), Some((300, 0)), "the clock was put back");
+        assert_eq!(late(&runs, None, None, -200), Some((300, 0)), "the clock was put back a little");
+    }
+
+    #[test]
+    fn a_run_that_did_not_end_is_none() {
+        let minute = |minute: i64| Timestamp::from_seconds(1_700_000_000 + 60 * minute);
+        let found = |ended: &[i64], killed: &[i64], now: i64| {
+            let killed = killed.iter().map(|at| Run { end: None, ..run(minute(*at)) });
+            let runs: Vec<Run> = ended.iter().map(|at| run(minute(*at))).chain(killed).collect();
+            let found = punctuality(&runs, Some(MINUTE * 5), None, minute(now)).expect("it ran");
+            (found.last.since(minute(0)) / 60_000, found.unended, found.overdue.as_secs() / 60)
+        };
+        assert_eq!(found(&[0, 5], &[10], 12), (10, 0, 0), "it is under way");
+        assert_eq!(found(&[0, 5], &[10], 26), (10, 0, 1), "it hangs");
+        assert_eq!(found(&[0, 5], &[10, 15], 16), (5, 2, 0));
+        assert_eq!(found(&[0, 5], &[10, 15, 20], 21), (5, 3, 1), "each is killed");
+        assert_eq!(found(&[0, 5, 25], &[10, 15, 20], 26), (25, 0, 0), "it works again");
+        assert_eq!(found(&[], &[0, 5, 10, 15], 16), (0, 4, 1), "none ever ended");
+        assert_eq!(found(&[0, 5, 90_000], &[], 21), (5, 0, 1), "the clock was ahead");
     }
 
     #[test]

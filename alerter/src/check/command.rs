@@ -6,7 +6,7 @@ use std::path::Path;
 use config::{Environment, Settings, StorageUrl, nearest};
 use model::text::escape_to;
 use model::{EpisodeId, Severity, Timestamp};
-use storage::{AlertStore, History, Program, RUNS_LOOKED_AT, SqliteStore, StoreError, habit};
+use storage::{AlertStore, History, Program, RUNS_LOOKED_AT, Run, SqliteStore, StoreError, habit};
 
 use super::{Answer, Known, client, fleet, patience, problems};
 
@@ -60,9 +60,10 @@ pub fn of_store<S: AlertStore + History>(
         let problems = problems(open.iter().filter(|open| Some(open.key.client) == uid), &present);
         return Ok(client(Known { client: subject, report, problems: &problems }, patience, now));
     }
-    let ended = [store.last_run(Program::Collector)?, store.last_run(Program::Alerter)?];
-    // A run that goes on, or was killed, began at least.
-    let [collected, evaluated] = ended.map(|run| run.map(|run| run.end.unwrap_or(run.begin)));
+    // One that is killed in every run says nothing of the fleet.
+    let ended = |runs: Vec<Run>| runs.into_iter().filter_map(|run| run.end).max();
+    let collected = ended(runs);
+    let evaluated = ended(store.latest_runs(Program::Alerter, RUNS_LOOKED_AT)?);
     let problems = problems(open.iter(), &present);
     Ok(fleet(settings.clients.len(), &problems, (collected, evaluated), patience, now))
 }
