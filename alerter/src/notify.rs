@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use model::alert::EndReason;
 use model::rule::is_event;
 use model::{Episode, EpisodeId, Fact, FactId, Firing, Reason, Rule, Severity, Timestamp};
 use storage::Telling;
@@ -29,6 +30,9 @@ pub enum Kind {
     Reminder,
     /// It was told, and is over.
     Recovered,
+    /// It was told, and is not looked at any more: its rule was edited or is gone, or nobody reports it. Nothing says that
+    /// it is well.
+    Closed,
     /// It was over before anybody was told: problem and end at once.
     Late,
 }
@@ -36,7 +40,7 @@ pub enum Kind {
 impl Kind {
     /// Whether it tells of what is over.
     pub fn is_over(self) -> bool {
-        matches!(self, Self::Recovered | Self::Late)
+        matches!(self, Self::Recovered | Self::Closed | Self::Late)
     }
 
     /// Whether a critical of it is told at once, however many mails there were.
@@ -163,6 +167,7 @@ fn line<'a>(
     let firing = background.firing.get(&episode.id);
     let kind = if is_over || reasons.contains(&Reason::Resolved) {
         match (reasons.contains(&Reason::Resolved) && knows, has_problem && !knows && !refuses) {
+            (true, _) if episode.end.is_some_and(|end| end.why != EndReason::Recovered) => Kind::Closed,
             (true, _) => Kind::Recovered,
             (_, true) => Kind::Late,
             _ => return None,

@@ -35,7 +35,7 @@ fn a_removed_rule_and_a_removed_client_end_what_fires() {
     told(&mut fleet, &before, 1);
     let after = settings(&client("web1", OPS).replace("disk", "cpu"));
     let mail = told(&mut fleet, &after, 2);
-    assert!(mail.contains("[2 RECOVERED] db2, web1"), "{mail}");
+    assert!(mail.contains("[2 CLOSED] db2, web1"), "{mail}");
     assert!(mail.contains("config.xml has no rule for it any more"), "{mail}");
     assert!(mail.contains("its client is no longer in config.xml"), "{mail}");
     assert_eq!(told(&mut fleet, &after, 3), "");
@@ -51,7 +51,7 @@ fn an_edited_limit_goes_on_with_the_episode_if_it_still_breaches() {
     assert_eq!(told(&mut fleet, &edited("critical=\"94%\""), 6), "");
     fleet.disk("web1", 10, 95.0);
     let mail = told(&mut fleet, &edited("critical=\"99%\""), 11);
-    assert!(mail.contains("[RECOVERED] web1: disk /var 95 %"), "{mail}");
+    assert!(mail.contains("[CLOSED] web1: disk /var 95 %"), "{mail}");
 }
 
 #[test]

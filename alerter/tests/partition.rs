@@ -227,8 +227,15 @@ fn told(ticks: &[Tick], weather: Vec<Weather>) -> BTreeMap<(String, String), Vec
         .map(|e| e.id)
         .collect();
     let mut told: BTreeMap<(String, String), Vec<Reason>> = BTreeMap::new();
+    let taken: BTreeSet<&str> = post.taken.iter().map(|message| message.receiver.as_str()).collect();
     for telling in fleet.store.tellings(&ids).unwrap() {
         let fact = telling.fact;
+        // What nobody wants to hear of is dropped, but never a problem.
+        assert!(telling.composed.is_some() || fact.reason != Reason::First, "dropped: {fact:?}");
+        assert!(taken.contains(fact.receiver.as_str()), "no mail ever went to {}", fact.receiver);
+        if telling.composed.is_none() {
+            continue;
+        }
         told.entry((fact.episode.0, fact.receiver)).or_default().push(fact.reason);
     }
     told

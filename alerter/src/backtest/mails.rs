@@ -42,15 +42,9 @@ pub fn count(facts: &[Fact], episodes: &[Episode], rules: &Rulebook, runs: Runs)
         let repeat = rule.and_then(|rule| rule.repeat_ms).or(runs.repeat_ms);
         let is_event = rule.is_some_and(|rule| model::rule::is_event(&rule.metric));
         let Some(repeat) = repeat.filter(|repeat| *repeat > 0 && !is_event) else { continue };
-        let mut flaps = false;
         for (i, fact) in facts.iter().enumerate() {
             let until = told.get(i + 1).copied().unwrap_or(runs.end.plus(1));
-            flaps = match fact.reason {
-                Reason::Flapping => true,
-                Reason::Steady | Reason::Resolved => false,
-                _ => flaps,
-            };
-            let reminds = !flaps && fact.reason != Reason::Resolved;
+            let reminds = fact.reason != Reason::Resolved;
             let mut next = runs.next(told[i].plus(repeat));
             while reminds && next < until {
                 mails.insert((next, receiver));

@@ -190,6 +190,7 @@ impl Teller<'_> {
 fn said(kind: Kind) -> &'static str {
     match kind {
         Kind::Problem | Kind::Worse | Kind::Recovered => "",
+        Kind::Closed => "This ended without a value that says that it is well:",
         Kind::Late => "While alerts were not processed or mail did not go out, this began and ended:",
         Kind::Escalated => "This was told to others, and nobody took it on:",
         Kind::Flapping => {

@@ -13,7 +13,7 @@ use crate::notify::{Kind, Line};
 pub(crate) fn tell(letter: &mut Letter, line: &Line, around: &Surroundings, shown: Option<&Episode>) -> bool {
     let Episode { evidence, key, fired, .. } = line.episode;
     let is_known = *evidence != Evidence::default() || !around.disks.is_empty();
-    if line.kind == Kind::Recovered || !is_known {
+    if matches!(line.kind, Kind::Recovered | Kind::Closed) || !is_known {
         return false;
     }
     if shown.is_some_and(|shown| shown.key.client == key.client && shown.fired == *fired) {

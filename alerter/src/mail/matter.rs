@@ -80,7 +80,9 @@ pub(crate) fn headline(line: &Line) -> String {
     let kind = episode.metric.as_str();
     let what = match line.kind {
         Kind::Late if has_value(kind) => format!("{} peak {}", series(episode), show(kind, episode.peak)),
-        Kind::Recovered if has_value(kind) && ![DISK_FORECAST, STALE].contains(&kind) => present(episode),
+        Kind::Recovered | Kind::Closed if has_value(kind) && ![DISK_FORECAST, STALE].contains(&kind) => {
+            present(episode)
+        }
         _ if line.kind.is_over() => series(episode),
         _ => present(episode),
     };

@@ -35,6 +35,7 @@ fn tag(line: &Line) -> String {
         Kind::Steady => format!("STEADY {severity}"),
         Kind::Reminder => format!("STILL {severity}"),
         Kind::Recovered => "RECOVERED".to_owned(),
+        Kind::Closed => "CLOSED".to_owned(),
         Kind::Late => "LATE".to_owned(),
     }
 }
@@ -47,6 +48,7 @@ fn counts(lines: &[Line]) -> String {
         (count(&|line| fires(line) && line.severity == Severity::Critical), "CRITICAL"),
         (count(&|line| fires(line) && line.severity == Severity::Warning), "WARNING"),
         (count(&|line| line.kind == Kind::Recovered), "RECOVERED"),
+        (count(&|line| line.kind == Kind::Closed), "CLOSED"),
         (count(&|line| line.kind == Kind::Late), "LATE"),
     ]
     .iter()

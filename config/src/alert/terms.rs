@@ -149,6 +149,10 @@ fn samples(text: &str) -> Value<Hold> {
 /// The floor of both severities, or a warning's and a critical's.
 fn floor(text: &str) -> Value<Floor> {
     let bytes = value::list(text, |item| value::limit(item, Unit::Bytes, false))?;
+    if bytes.contains(&0.0) {
+        let wrong = Wrong::new("less than nothing is never free: the alert would never fire");
+        return Err(wrong.expected("bytes, as in 10G"));
+    }
     match bytes[..] {
         [both] => Ok(Floor { warning: both, critical: both }),
         [warning, critical] if warning >= critical => Ok(Floor { warning, critical }),
