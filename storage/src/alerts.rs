@@ -42,7 +42,8 @@ pub trait AlertStore {
     /// Keeps a silence, whatever number it says, and gives its own.
     fn add_silence(&mut self, silence: &Silence) -> Result<i64, StoreError>;
 
-    /// Ends a silence at `at`, or at its begin if that is later. Gives whether it was there and not over.
+    /// Ends a silence at `at`, or at its begin if that is later. Gives whether it was there and not over. What is not told
+    /// yet and waits for its end ([`Fact::after`]) waits no longer.
     fn end_silence(&mut self, id: i64, at: Timestamp) -> Result<bool, StoreError>;
 
     /// The acknowledgements of these episodes; of several of one episode the newest.

@@ -75,6 +75,7 @@ macro_rules! conformance {
             runs::a_run_that_goes_on_is_not_given
             runs::a_run_is_never_split
             silences::a_silence_lasts_until_its_end
+            silences::news_waits_no_longer_than_its_silence
             silences::silences_follow_their_client
             silences::the_newest_acknowledgement_counts
             outbox::a_frozen_message_never_changes

@@ -1,8 +1,8 @@
 //! Silences and acknowledgements.
 
-use model::{Acknowledgement, EpisodeId, Silence};
+use model::{Acknowledgement, EpisodeId, Fact, Silence};
 
-use super::{Outcomes, Store, at, enrol, episode, named};
+use super::{Outcomes, Store, at, enrol, episode, fact, named};
 use crate::Step;
 
 fn silence(target: &str, from: i64, until: i64) -> Silence {
@@ -28,6 +28,20 @@ pub fn a_silence_lasts_until_its_end(store: &mut dyn Store) -> Outcomes {
     assert_eq!(store.silences(at(30))?, []);
     assert!(store.end_silence(made[1].id, at(1))?);
     assert_eq!(store.silences(at(14))?[1].until, at(15), "it ends no earlier than it begins");
+    Ok(())
+}
+
+/// What waits for the end of a silence is free where that ends early; what waits for something else is not.
+pub fn news_waits_no_longer_than_its_silence(store: &mut dyn Store) -> Outcomes {
+    let web = enrol(store, "web")?;
+    let id = store.add_silence(&silence("web", 10, 90))?;
+    let problem = episode(web, "/", 5);
+    let waits = |ordinal, seconds| Fact { after: at(seconds), ..fact(&problem, "a@x", ordinal) };
+    let facts = vec![waits(0, 90), waits(1, 80)];
+    store.commit(&Step { episodes: vec![problem.clone()], facts, ..Step::default() })?;
+    assert!(store.end_silence(id, at(30))?);
+    let after: Vec<_> = store.untold()?.into_iter().map(|(_, fact)| fact.after).collect();
+    assert_eq!(after, [at(30), at(80)]);
     Ok(())
 }
 

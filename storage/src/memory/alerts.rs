@@ -48,7 +48,11 @@ impl AlertStore for MemoryStore {
 
     fn end_silence(&mut self, id: i64, at: Timestamp) -> Result<bool, StoreError> {
         let found = self.silences.iter_mut().find(|silence| silence.id == id && silence.until > at);
-        Ok(found.map(|silence| silence.until = at.max(silence.from)).is_some())
+        let Some(silence) = found else { return Ok(false) };
+        let until = std::mem::replace(&mut silence.until, at.max(silence.from));
+        let waits = |kept: &&mut Kept| kept.fact.after == until && !kept.told && kept.message.is_none();
+        self.facts.iter_mut().filter(waits).for_each(|kept| kept.fact.after = at);
+        Ok(true)
     }
 
     fn acknowledgements(&mut self, episodes: &[EpisodeId]) -> Result<Vec<Acknowledgement>, StoreError> {

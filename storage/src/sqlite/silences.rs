@@ -39,10 +39,18 @@ pub(super) fn add(transaction: &Transaction<'_>, silence: &Silence) -> Result<i6
 
 /// Ends one that is not over; gives whether there was one.
 pub(super) fn end(transaction: &Transaction<'_>, id: i64, at: Timestamp) -> Result<bool, Fault> {
-    let ended = transaction
-        .prepare_cached("UPDATE silence SET until = max(begin, ?2) WHERE silence_id = ?1 AND until > ?2")?
+    let until = transaction
+        .prepare_cached("SELECT until FROM silence WHERE silence_id = ?1 AND until > ?2")?
+        .query_row((id, at.millis()), |row| row.get::<_, i64>(0))
+        .optional()?;
+    let Some(until) = until else { return Ok(false) };
+    transaction
+        .prepare_cached("UPDATE silence SET until = max(begin, ?2) WHERE silence_id = ?1")?
         .execute((id, at.millis()))?;
-    Ok(ended > 0)
+    transaction
+        .prepare_cached("UPDATE fact SET after = ?2 WHERE after = ?1 AND told = 0 AND message_id IS NULL")?
+        .execute((until, at.millis()))?;
+    Ok(true)
 }
 
 /// The newest of an episode.
