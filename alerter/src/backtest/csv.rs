@@ -162,6 +162,22 @@ mod tests {
         assert_eq!(history.len(), 2);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(
+            rows in proptest::collection::vec("(web1|db2|x)?,(cpu|disk)?,(mount=/|[=;\\\\a]{0,4}),(2026-07-28T02:00:00Z|[0-9:TZ-]{0,9}),.{0,6}", 0..9),
+            bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..40),
+        ) {
+            let text = format!("client,metric,labels,time,value\n{}\n", rows.join("\n"));
+            let known = BTreeSet::from(["web1", "db2"]);
+            for file in [text.as_bytes(), &bytes, &[text.as_bytes(), &bytes].concat()] {
+                if let Ok(table) = super::read(file, "history.csv", &known) {
+                    assert!(table.into_reports().count() <= 2);
+                }
+            }
+        }
+    }
+
     #[test]
     fn every_fault_names_its_line() {
         let text = "client,metric,labels,time,value\n\

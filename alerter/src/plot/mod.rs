@@ -161,7 +161,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
         #[test]
-        fn nothing_panics_and_the_same_values_give_the_same_bytes(
+        fn the_same_values_give_the_same_bytes_whatever_they_are(
             series in prop::collection::vec((0..90_000_000i64, any::<f64>()), 0..400),
             unit in prop::sample::select(vec![Unit::Percent, Unit::Bytes, Unit::Seconds, Unit::Count]),
         ) {
