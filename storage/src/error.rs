@@ -18,10 +18,19 @@ pub enum StoreError {
         /// The newest that this program knows.
         known: u32,
     },
+    /// The file is of an older version of this program, and who asks changes nothing.
+    OlderSchema {
+        /// The file's version.
+        found: u32,
+        /// What it is to become.
+        known: u32,
+    },
     /// The file's contents are damaged.
     Corrupt(String),
     /// No space is left.
     Full,
+    /// There is no file yet, and who asks makes none.
+    Absent(std::path::PathBuf),
     /// The place is no local disk, or is a place where others may write.
     Unsuitable(String),
     /// Anything else.
@@ -39,6 +48,7 @@ impl StoreError {
             Self::NewerSchema { .. } => {
                 "run the newer version of Fleet Health, or restore the backup beside the file"
             }
+            Self::OlderSchema { .. } => "run fleet-collector first: it brings the file up to date",
             Self::Corrupt(_) => "restore a backup; the file was left as it is",
             Self::Full => {
                 "free space on the storage's file system; what was not stored is still at the clients"
@@ -46,6 +56,7 @@ impl StoreError {
             Self::Unsuitable(_) => {
                 "name a directory of your own on a local disk in <storage url=\"sqlite:///...\"/>"
             }
+            Self::Absent(_) => "run fleet-collector first, or see what <storage> in config.xml says",
             Self::Other(_) => "see the message; nothing was lost at the clients",
         }
     }
@@ -67,7 +78,11 @@ impl fmt::Display for StoreError {
             Self::NewerSchema { found, known } => {
                 write!(f, "the storage has schema version {found}, this program knows {known} at most")
             }
+            Self::OlderSchema { found, known } => {
+                write!(f, "the storage has schema version {found}, not {known} yet")
+            }
             Self::Corrupt(detail) => write!(f, "the storage is damaged: {detail}"),
+            Self::Absent(path) => write!(f, "there is no storage yet at {}", path.display()),
             Self::Full => write!(f, "no space is left for the storage"),
             Self::Unsuitable(detail) => write!(f, "the storage cannot live there: {detail}"),
             Self::Other(detail) => write!(f, "the storage failed: {detail}"),

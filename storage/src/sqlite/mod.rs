@@ -63,8 +63,7 @@ impl SqliteStore {
     /// Opens the store at `path` for reading: writes fail. Neither makes nor changes a file.
     pub fn open_existing(path: &Path) -> Result<Self, StoreError> {
         if !path.exists() {
-            let text = format!("there is no storage yet at {}: run fleet-collector first", path.display());
-            return Err(StoreError::Other(text));
+            return Err(StoreError::Absent(path.to_owned()));
         }
         place::check_local(parent(path))?;
         Ok(Self::open_to_read(path)?)
@@ -96,9 +95,7 @@ impl SqliteStore {
         let (found, known) =
             (migrate::version(&connection, STEPS)?, STEPS.last().map_or(0, |step| step.version));
         if found < known {
-            let text =
-                format!("the storage has schema version {found}, not {known} yet: run fleet-collector first");
-            return Err(StoreError::Other(text).into());
+            return Err(StoreError::OlderSchema { found, known }.into());
         }
         connection.pragma_update(None, "query_only", true)?;
         Ok(Self { connection, series: Series::default() })

@@ -88,7 +88,8 @@ fn the_files_are_private() {
 #[test]
 fn a_reader_makes_and_changes_nothing() {
     let (_kept, path) = place();
-    let absent = SqliteStore::open_existing(&path).unwrap_err().to_string();
+    let absent = SqliteStore::open_existing(&path).unwrap_err();
+    let absent = format!("{absent}: {}", absent.remedy());
     assert!(absent.contains("run fleet-collector first") && absent.contains("fleet.db"), "{absent}");
     assert!(!path.exists() && !path.parent().unwrap().exists());
     let mut store = SqliteStore::open(&path).unwrap();

@@ -144,8 +144,8 @@ fn a_reader_brings_nothing_up_to_date() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("fleet.db");
     fs::write(&path, "").unwrap();
-    let refused = SqliteStore::open_existing(&path).unwrap_err().to_string();
-    assert!(refused.contains("run fleet-collector first"), "{refused}");
+    let refused = SqliteStore::open_existing(&path).unwrap_err();
+    assert_eq!(refused.remedy(), "run fleet-collector first: it brings the file up to date", "{refused}");
     assert_eq!(fs::read(&path).unwrap(), b"");
     let mut store = SqliteStore::open(&path).unwrap();
     store.clients(&[named("web")], &mut || ClientUid([1; 16])).unwrap();
