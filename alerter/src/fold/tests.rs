@@ -91,3 +91,53 @@ fn a_mount_point_that_has_to_be_there_is_missed_in_a_report_about_others_only() 
     );
     assert_eq!(values(&[("cpu", "", 1.0)]), []);
 }
+
+/// A fleet of four, of which the last three are reached through the first.
+fn fleet() -> config::Settings {
+    let text = r#"<config><storage url="sqlite:///x/fleet.db"/>
+        <defaults mail="ops@example.org"><alert type="cpu" limit="90%"/></defaults>
+        <client name="gw" ip="127.0.0.1" connection="local"/>
+        <client name="a" ip="127.0.0.2" connection="local" parent="gw"/>
+        <client name="b" ip="127.0.0.3" connection="local" parent="gw"/>
+        <client name="c" ip="127.0.0.4" connection="local" parent="gw"/></config>"#;
+    let place = std::path::Path::new("/etc/config.xml");
+    config::parse(text, place, &config::Environment::default()).unwrap()
+}
+
+/// One run in which each of these clients ended like that; all of them were reached before.
+fn run_of(names: &[&str], outcome: &model::Outcome, whole: bool) -> Step {
+    let (settings, run) = (fleet(), T0);
+    let uid = |i: usize| ClientUid([i as u8 + 1; 16]);
+    let attempt = |(i, name): (usize, &&str)| Unevaluated {
+        mark: Mark::Attempt(i as i64),
+        client: uid(i),
+        client_name: name.parse().unwrap(),
+        event_time: T0,
+        entry: Entry::Attempt { outcome: outcome.clone(), run, whole },
+    };
+    let batch: Vec<_> = names.iter().enumerate().map(attempt).collect();
+    let reached = ClientMemory { reached: Some(true), ..ClientMemory::default() };
+    let memories = (0..names.len()).map(|i| (uid(i), reached)).collect();
+    fold(&batch, Known { memories, ..Known::default() }, &Rulebook::of(&settings))
+}
+
+#[test]
+fn a_run_over_a_part_of_the_fleet_says_nothing_of_the_network() {
+    let refused = model::Outcome::Refused { detail: "connection refused".to_owned() };
+    let isolated = |whole| {
+        let step = run_of(&["a", "b", "c"], &refused, whole);
+        step.episodes.iter().any(|episode| episode.metric == model::rule::ISOLATED)
+    };
+    assert!(isolated(true) && !isolated(false));
+}
+
+#[test]
+fn the_host_key_of_what_others_are_reached_through_is_told_once() {
+    let (offered, expected) = ("ssh-ed25519 SHA256:abc".to_owned(), "known_hosts:7".to_owned());
+    let changed = model::Outcome::HostKeyChanged { offered, expected, by: model::Objection::Line };
+    let step = run_of(&["gw", "a", "b"], &changed, true);
+    assert_eq!(step.episodes.len(), 3, "each is recorded");
+    let told: BTreeSet<&EpisodeId> = step.facts.iter().map(|fact| &fact.episode).collect();
+    let told: Vec<_> = step.episodes.iter().filter(|episode| told.contains(&episode.id)).collect();
+    assert_eq!(told.iter().map(|episode| episode.client_name.as_str()).collect::<Vec<_>>(), ["gw"]);
+}
