@@ -138,6 +138,19 @@ fn a_rule_is_tried_on_what_is_stored() {
     let wrong = desk.backtest(&["--rule", r#"<alert type="disc" limit="90%"/>"#]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8(wrong.stderr).unwrap().contains("did you mean \"disk\"?"));
+    // It is one rule, however many clients there are, and knows the windows of config.xml.
+    let clients = [client.as_str(), &common::client("db2", "dba@example.org")].concat();
+    let window = "<window name=\"night\" daily=\"00:00-23:59\"/>";
+    let text = format!("<config><storage url=\"sqlite://{storage}\"/>{window}{clients}</config>");
+    fs::write(desk.path("config.xml"), text).unwrap();
+    let twice =
+        String::from_utf8(desk.backtest(&["--rule", "<alert type=\"disc\" limit=\"90%\"/>"]).stderr).unwrap();
+    assert_eq!(twice.matches("did you mean").count(), 1, "{twice}");
+    assert!(twice.contains("2 | <alert type=\"disc\" limit=\"90%\"/>"), "{twice}");
+    let told = said(&["--rule", r#"<alert type="disk" limit="80%" mail="boss@example.org"/>"#]);
+    assert!(told.contains("1 episodes, 2 mails"), "{told}");
+    let muted = said(&["--rule", r#"<alert type="disk" limit="80%" mute="night"/>"#]);
+    assert!(muted.contains("1 episodes"), "{muted}");
 }
 
 /// Fifty clients for a year: load that comes and goes with the day, spikes that are none of anybody's business, and real

@@ -7,7 +7,7 @@ use alerter::dry_run::Printer;
 use alerter::explain::command::{Failure, Question, of_store};
 use common::{Fleet, at, sample, settings};
 use config::Settings;
-use model::{Acknowledgement, EpisodeId, Labels, Outcome, ReaderOutcome, Silence, Timestamp};
+use model::{Labels, Outcome, ReaderOutcome, Timestamp};
 use storage::{AlertStore, History, ReportStore, SqliteStore};
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
@@ -62,19 +62,7 @@ fn busy<S: ReportStore + AlertStore + History>(fleet: &mut Fleet<S>, settings: &
         fleet.run(settings, minute + 1, Some(&mut printer));
     }
     fleet.failed("web1", 6, Outcome::Refused { detail: String::new() });
-    let open = fleet.store.open_episodes().unwrap();
-    let episode: EpisodeId = open.iter().find(|open| open.key.labels.object() == "/srv").unwrap().id.clone();
-    let (from, until, why) = (at(2), Some(at(600)), "Ann swaps the disk".to_owned());
-    fleet.store.acknowledge(&Acknowledgement { episode, from, until, why }).unwrap();
-    let silence = Silence {
-        id: 0,
-        target: "@web".to_owned(),
-        metric: Some("load".to_owned()),
-        from: at(2),
-        until: at(122),
-        why: "a load test".to_owned(),
-    };
-    fleet.store.add_silence(&silence).unwrap();
+    fleet.taken_on_and_silenced();
 }
 
 /// What is explained at that minute.

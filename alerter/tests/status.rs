@@ -10,7 +10,7 @@ use alerter::status::Status;
 use alerter::table::table;
 use common::{Fleet, at, sample, settings};
 use config::Settings;
-use model::{Acknowledgement, EpisodeId, Labels, ReaderOutcome, Silence};
+use model::{Labels, ReaderOutcome};
 use storage::{AlertStore, History, ReportStore, SqliteStore};
 
 fn rules() -> Settings {
@@ -42,20 +42,7 @@ fn busy<S: ReportStore + AlertStore + History>(fleet: &mut Fleet<S>, settings: &
         fleet.collected("web1", at(minute), samples);
         fleet.run(settings, minute + 1, Some(&mut printer));
     }
-    let episode = fleet.store.open_episodes().unwrap();
-    let episode: EpisodeId =
-        episode.iter().find(|open| open.key.labels.object() == "/srv").unwrap().id.clone();
-    let (from, until, why) = (at(2), Some(at(600)), "Ann swaps the disk".to_owned());
-    fleet.store.acknowledge(&Acknowledgement { episode, from, until, why }).unwrap();
-    let silence = Silence {
-        id: 0,
-        target: "@web".to_owned(),
-        metric: Some("load".to_owned()),
-        from: at(2),
-        until: at(122),
-        why: "a load test".to_owned(),
-    };
-    fleet.store.add_silence(&silence).unwrap();
+    fleet.taken_on_and_silenced();
 }
 
 #[test]

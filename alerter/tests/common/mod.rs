@@ -12,8 +12,8 @@ use alerter::zone::Zone;
 use chrono_tz::Tz;
 use config::{Environment, Settings};
 use model::{
-    Body, ClientName, ClientUid, Clock, Evidence, Exit, Host, Labels, Outcome, Process, ReaderOutcome,
-    Record, Report, Sample, SpoolId, Timestamp,
+    Acknowledgement, Body, ClientName, ClientUid, Clock, Evidence, Exit, Host, Labels, Outcome, Process,
+    ReaderOutcome, Record, Report, Sample, Silence, SpoolId, Timestamp,
 };
 use storage::{AlertStore, Attempt, Content, History, MemoryStore, Program, Received, ReportStore, Run};
 
@@ -121,6 +121,17 @@ impl<S: ReportStore + AlertStore + History> Fleet<S> {
         let (program, end) = (Program::Collector, Some(at));
         let run = Run { program, begin: at, end, done: 1, failed: 0, whole: true };
         ReportStore::note_run(&mut self.store, &run).unwrap();
+    }
+
+    /// Somebody works on what is open at `/srv`, and nobody is to hear of the load of `@web` for two hours.
+    pub(crate) fn taken_on_and_silenced(&mut self) {
+        let open = self.store.open_episodes().unwrap();
+        let episode = open.iter().find(|open| open.key.labels.object() == "/srv").unwrap().id.clone();
+        let (from, until, why) = (at(2), Some(at(600)), "Ann swaps the disk".to_owned());
+        self.store.acknowledge(&Acknowledgement { episode, from, until, why }).unwrap();
+        let (target, metric) = ("@web".to_owned(), Some("load".to_owned()));
+        let (until, why) = (at(122), "a load test".to_owned());
+        self.store.add_silence(&Silence { id: 0, target, metric, from, until, why }).unwrap();
     }
 
     pub(crate) fn run(
