@@ -132,7 +132,7 @@ fn a_rule_is_tried_on_what_is_stored() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert!(said(&[]).contains("3 reports from "), "{}", said(&[]));
-    assert!(said(&[]).contains("1 episodes, 2 mails"));
+    assert!(said(&[]).contains("1 episode, 2 mails"));
     let tried = said(&["--rule", r#"<alert type="disk" limit="90%"/>"#]);
     assert!(tried.contains("0 episodes, 0 mails"), "{tried}");
     let wrong = desk.backtest(&["--rule", r#"<alert type="disc" limit="90%"/>"#]);
@@ -148,9 +148,9 @@ fn a_rule_is_tried_on_what_is_stored() {
     assert_eq!(twice.matches("did you mean").count(), 1, "{twice}");
     assert!(twice.contains("2 | <alert type=\"disc\" limit=\"90%\"/>"), "{twice}");
     let told = said(&["--rule", r#"<alert type="disk" limit="80%" mail="boss@example.org"/>"#]);
-    assert!(told.contains("1 episodes, 2 mails"), "{told}");
+    assert!(told.contains("1 episode, 2 mails"), "{told}");
     let muted = said(&["--rule", r#"<alert type="disk" limit="80%" mute="night"/>"#]);
-    assert!(muted.contains("1 episodes"), "{muted}");
+    assert!(muted.contains("1 episode"), "{muted}");
 }
 
 /// Fifty clients for a year: load that comes and goes with the day, spikes that are none of anybody's business, and real

@@ -65,10 +65,15 @@ pub fn text(outcome: &Outcome, mails: usize, rules: &Rulebook, time: &dyn Fn(Tim
     let Some((begin, end)) = outcome.span else { return "There is no history to look at.\n".to_owned() };
     let days = end.since(begin) as f64 / 86_400_000.0;
     let (reports, episodes) = (outcome.reports, outcome.episodes.len());
-    let _ = writeln!(text, "{reports} reports from {} to {}", time(begin), time(end));
+    let _ = writeln!(text, "{} from {} to {}", counted(reports, "report"), time(begin), time(end));
     let weekly =
         if days >= 7.0 { format!(", {:.1} a week", mails as f64 * 7.0 / days) } else { String::new() };
-    let _ = writeln!(text, "{episodes} episodes, {mails} mails (reminders included){weekly}\n");
+    let _ = writeln!(
+        text,
+        "{}, {} (reminders included){weekly}\n",
+        counted(episodes, "episode"),
+        counted(mails, "mail")
+    );
     let mut by_rule: BTreeMap<(&str, &str), Vec<&Episode>> = BTreeMap::new();
     for episode in &outcome.episodes {
         by_rule.entry((&episode.metric, &episode.key.rule.0)).or_default().push(episode);
@@ -107,6 +112,10 @@ pub fn text(outcome: &Outcome, mails: usize, rules: &Rulebook, time: &dyn Fn(Tim
         let _ = writeln!(text, "and {more} more: --json lists them all");
     }
     text
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// How long an episode lasted, in milliseconds; one that is open, until `end`.
