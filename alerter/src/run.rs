@@ -45,7 +45,15 @@ pub fn run<S: AlertStore + History>(
     transport: Option<&mut dyn Transport>,
 ) -> Result<Exit, StoreError> {
     let rules = Rulebook::of(job.settings);
-    note(store, job, None, Tally::default())?;
+    let log = store.begin_run(&Run {
+        program: Program::Alerter,
+        host: job.letterhead.hostname.to_owned(),
+        begin: job.now,
+        end: None,
+        done: 0,
+        failed: 0,
+        whole: true,
+    })?;
     fold_backlog(store, &rules)?;
     close_removed(store, &rules)?;
     observe_collector(store, &rules, job)?;
@@ -53,21 +61,9 @@ pub fn run<S: AlertStore + History>(
         Some(transport) => tell(store, job, &rules, transport)?,
         None => keep(store, job)?,
     };
-    note(store, job, Some((job.clock)()), tally)?;
-    Ok(if tally.failed == 0 { Exit::Ok } else { Exit::Partial })
-}
-
-fn note(
-    store: &mut impl AlertStore,
-    job: Job,
-    end: Option<Timestamp>,
-    tally: Tally,
-) -> Result<(), StoreError> {
     let Tally { sent: done, failed } = tally;
-    AlertStore::note_run(
-        store,
-        &Run { program: Program::Alerter, begin: job.now, end, done, failed, whole: true },
-    )
+    store.end_run(&Run { end: Some((job.clock)()), done, failed, ..log })?;
+    Ok(if tally.failed == 0 { Exit::Ok } else { Exit::Partial })
 }
 
 /// Folds everything that was not evaluated yet, batch by batch.

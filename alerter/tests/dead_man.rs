@@ -17,7 +17,7 @@ use std::time::Duration;
 use alerter::dry_run::Printer;
 use common::{Fleet, OPS, at, client, settings};
 use config::Settings;
-use storage::{AlertStore as _, History as _, MemoryStore, Program, ReportStore, Run};
+use storage::{AlertStore as _, History as _, MemoryStore, Program, Run, RunLog as _};
 
 const EVERY: &str = "<schedule collector-every=\"5m\"/>";
 
@@ -58,8 +58,8 @@ fn a_collector_that_is_killed_in_every_run_is_told() {
     let mut mails = Vec::new();
     for minute in (5..30).step_by(5) {
         let (begin, program) = (at(minute), Program::Collector);
-        let run = Run { program, begin, end: None, done: 0, failed: 0, whole: true };
-        ReportStore::note_run(&mut fleet.store, &run).unwrap();
+        let run = Run { program, host: String::new(), begin, end: None, done: 0, failed: 0, whole: true };
+        fleet.store.begin_run(&run).unwrap();
         mails.extend(told(&mut fleet, &settings, minute + 1).into_iter().map(|_| minute));
     }
     assert_eq!(mails, [15], "one mail");

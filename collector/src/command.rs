@@ -55,8 +55,17 @@ impl Context {
         // What is logged, and the line, would write over each other.
         let progress = !args.json && log::max_level() == log::LevelFilter::Warn;
         let fresh = args.fresh;
-        let order =
-            Order { settings: &settings, clients: &clients, whole, fresh, wallet, hosts, probes, progress };
+        let order = Order {
+            settings: &settings,
+            clients: &clients,
+            whole,
+            host: host(),
+            fresh,
+            wallet,
+            hosts,
+            probes,
+            progress,
+        };
         let report = run(order).map_err(|failure| Stop(failure.to_string(), failure.exit()))?;
         if let Some(text) = report.not_reached() {
             log::warn!("{text}");
@@ -252,6 +261,11 @@ impl Context {
     fn hosts(&self, settings: &Settings) -> Hosts {
         Hosts::new(&settings.storage.state_dir(), self.environment.home.as_deref())
     }
+}
+
+/// This host's name, as the run log has it.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Whom to check, as what is stored knows them: nothing is made for that.

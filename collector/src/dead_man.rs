@@ -67,6 +67,7 @@ mod tests {
     fn run(minutes: i64) -> Run {
         Run {
             program: Program::Alerter,
+            host: String::new(),
             begin: ago(minutes),
             end: Some(ago(minutes)),
             done: 0,

@@ -8,7 +8,8 @@ use config::{Client, Settings, StorageUrl};
 use envelope::MasterKey;
 use model::{ClientName, ClientUid, Exit, Record, Timestamp};
 use storage::{
-    Attempt, ClientRow, Content, Program, Received, ReportStore, RunLock, SqliteStore, StoreError,
+    Attempt, ClientRow, Content, Program, Received, ReportStore, RunLock, RunLog as _, SqliteStore,
+    StoreError,
 };
 
 use crate::budget::Budget;
@@ -43,6 +44,8 @@ pub(crate) struct Order<'a> {
     pub(crate) clients: &'a [&'a Client],
     /// Whether these are all: a part counts for no verdict over the fleet.
     pub(crate) whole: bool,
+    /// This host, as the run log names it.
+    pub(crate) host: String,
     /// Whether each client writes a new record, however young its newest is.
     pub(crate) fresh: bool,
     /// The running user's credentials.
@@ -102,6 +105,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
 
     let mut log = storage::Run {
         program: Program::Collector,
+        host: order.host.clone(),
         begin: now,
         end: None,
         done: 0,
@@ -109,7 +113,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
         whole: is_whole,
     };
     let habit = storage::habit(&begins(&mut store, now)?);
-    ReportStore::note_run(&mut store, &log)?;
+    log = store.begin_run(&log)?;
     let names: Vec<_> = order.clients.iter().map(|client| client.name.clone()).collect();
     let rows = store.clients(&names, &mut || ClientUid(random::bytes()))?;
     let identities =
@@ -125,7 +129,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     report.took = begun.elapsed();
     log.end = Some(SystemTime::now().into());
     (log.done, log.failed) = (report.collected() as u64, report.failed() as u64);
-    ReportStore::note_run(&mut store, &log)?;
+    store.end_run(&log)?;
     if is_whole {
         report.overdue_alerter = overdue_alerter(&mut store, settings, now)?;
     }

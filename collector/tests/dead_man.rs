@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
 use model::Timestamp;
-use storage::{AlertStore, Program, Run, SqliteStore};
+use storage::{Program, Run, RunLog as _, SqliteStore};
 use tempfile::TempDir;
 
 /// A collector of this machine alone; `elements` come before its client.
@@ -40,9 +40,11 @@ impl Place {
     /// Writes into the run log that the alerter ran so many seconds ago.
     fn alerter_ran(&self, seconds_ago: i64) {
         let begin = Timestamp::from(SystemTime::now()).plus(-1000 * seconds_ago);
-        let run = Run { program: Program::Alerter, begin, end: Some(begin), done: 0, failed: 0, whole: true };
+        let (program, host, end) = (Program::Alerter, String::new(), Some(begin));
+        let run = Run { program, host, begin, end, done: 0, failed: 0, whole: true };
         let mut store = SqliteStore::open(&self.0.path().join("state/fleet.db")).unwrap();
-        AlertStore::note_run(&mut store, &run).unwrap();
+        let begun = store.begin_run(&run).unwrap();
+        store.end_run(&Run { end, ..begun }).unwrap();
     }
 }
 

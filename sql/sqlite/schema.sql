@@ -1,4 +1,4 @@
--- Schema 2, as the steps beside make it. UPDATE_SCHEMA=1 cargo test -p storage writes it.
+-- Schema 3, as the steps beside make it. UPDATE_SCHEMA=1 cargo test -p storage writes it.
 
 CREATE TABLE acknowledgement (
     episode_id TEXT NOT NULL REFERENCES episode (episode_id),
@@ -186,7 +186,7 @@ CREATE TABLE run (
     finish INTEGER,
     done INTEGER NOT NULL,
     failed INTEGER NOT NULL,
-    whole INTEGER NOT NULL CHECK (whole IN (0, 1)),
+    whole INTEGER NOT NULL CHECK (whole IN (0, 1)), host TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (program, begin)
 ) STRICT, WITHOUT ROWID;
 

@@ -7,7 +7,7 @@ use model::{
 use proptest::prelude::*;
 
 use crate::conformance::{
-    Store, at, attempt, diverged, episode, fact, key, named, received, record, refused, sample,
+    Store, at, attempt, diverged, episode, fact, key, named, received, record, refused, run, sample,
 };
 use crate::{
     Attempt, Backoff, Content, Delivery, MemoryStore, Message, Program, Received, Run, SealedKey,
@@ -168,9 +168,11 @@ fn perform(store: &mut dyn Store, operation: &Operation) -> String {
         })),
         Operation::Run(alerter, begin, ended) => {
             let program = if *alerter { Program::Alerter } else { Program::Collector };
-            let end = ended.then(|| at(*begin + 1));
-            let run = Run { program, begin: at(*begin), end, done: 1, failed: 0, whole: true };
-            shown(crate::ReportStore::note_run(store, &run))
+            let run = run(program, *begin);
+            shown(store.begin_run(&run).and_then(|run| {
+                let end = ended.then(|| at(*begin + 1));
+                if *ended { store.end_run(&Run { end, ..run }) } else { Ok(()) }
+            }))
         }
     }
 }

@@ -7,7 +7,7 @@ use model::{
     Fact, FactId, Outcome, Sample, Silence, Timestamp,
 };
 
-use crate::{Run, StoreError};
+use crate::{RunLog, StoreError};
 
 /// What the alerter works on.
 ///
@@ -18,7 +18,7 @@ use crate::{Run, StoreError};
 /// - **Atomic.** Marks, states, memories, episodes and facts of a [`Step`] commit together or not at all.
 /// - **Frozen.** A message's bytes never change after [`Self::freeze`].
 /// - **The fleet.** [`ClientUid::FLEET`] may have alerts and episodes as any client; nothing else tells of it.
-pub trait AlertStore {
+pub trait AlertStore: RunLog {
     /// Random, made with the store: tells the Message-IDs of two installations apart.
     fn installation(&mut self) -> Result<String, StoreError>;
 
@@ -27,7 +27,7 @@ pub trait AlertStore {
     /// last one stands. Of one time, reports come before attempts, each in the order of being stored.
     ///
     /// A run's attempts are never parted, even where they go beyond `limit`; nor are they given before the run is over,
-    /// which is where its end is noted, or where a later run began.
+    /// [`RunLog`] says when.
     fn backlog(&mut self, limit: usize) -> Result<Vec<Unevaluated>, StoreError>;
 
     /// The states of all alerts of `clients` that are not idle.
@@ -103,9 +103,6 @@ pub trait AlertStore {
 
     /// Replaces a receiver's back-off; `failures == 0` forgets it.
     fn set_backoff(&mut self, backoff: &Backoff) -> Result<(), StoreError>;
-
-    /// Notes that a run began or ended.
-    fn note_run(&mut self, run: &Run) -> Result<(), StoreError>;
 }
 
 /// Names an unevaluated entry to its store.
@@ -150,6 +147,8 @@ pub enum Entry {
         run: Timestamp,
         /// Whether that run was about all clients; false where nothing is known of it.
         whole: bool,
+        /// The host that it ran on; empty where only one collects.
+        host: String,
     },
 }
 

@@ -9,6 +9,14 @@ use crate::Program;
 pub enum StoreError {
     /// Another run of the same program holds the lock.
     AlreadyRunning(Program),
+    /// A run of the same program goes on at another host.
+    Elsewhere(Program, String),
+    /// The run was taken for dead, since nothing was heard of it for longer than its lease: others have its work.
+    Superseded,
+    /// The database server cannot be reached, or does not let this program in; what it says.
+    Unreachable(String),
+    /// The role that this program logs in with may not do that; what the server says.
+    Denied(String),
     /// Another process wrote for longer than the busy timeout.
     Busy,
     /// The file is of a newer version of this program.
@@ -44,7 +52,18 @@ impl StoreError {
             Self::AlreadyRunning(_) => {
                 "nothing: the next run will do it; if runs always overlap, let cron start fewer"
             }
-            Self::Busy => "nothing: the next run will do it",
+            Self::Busy | Self::Elsewhere(..) => "nothing: the next run will do it",
+            Self::Superseded => {
+                "nothing: others do its work; if it happens again, see how the server is reached from here, or say a longer \
+                 lease in <storage>"
+            }
+            Self::Unreachable(_) => {
+                "see that the server runs and is reached from here, and what <storage> in config.xml says; nothing was lost \
+                 at the clients"
+            }
+            Self::Denied(_) => {
+                "grant what sql/postgres/roles.sql grants, or let its owner run fleet-collector maintain-storage"
+            }
             Self::NewerSchema { .. } => {
                 "run the newer version of Fleet Health, or restore the backup beside the file"
             }
@@ -64,7 +83,9 @@ impl StoreError {
     /// The exit status that says it.
     pub fn exit(&self) -> model::Exit {
         match self {
-            Self::AlreadyRunning(_) | Self::Busy => model::Exit::Busy,
+            Self::AlreadyRunning(_) | Self::Elsewhere(..) | Self::Superseded | Self::Busy => {
+                model::Exit::Busy
+            }
             _ => model::Exit::Storage,
         }
     }
@@ -74,6 +95,12 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlreadyRunning(program) => write!(f, "another {} is running", program.name()),
+            Self::Elsewhere(program, host) => {
+                write!(f, "{} is running on {}", program.name(), model::text::escape(host))
+            }
+            Self::Superseded => write!(f, "nothing was heard of this run for longer than its lease"),
+            Self::Unreachable(detail) => write!(f, "the storage cannot be used: {detail}"),
+            Self::Denied(detail) => write!(f, "the storage refuses it: {detail}"),
             Self::Busy => write!(f, "the storage is busy"),
             Self::NewerSchema { found, known } => {
                 write!(f, "the storage has schema version {found}, this program knows {known} at most")

@@ -19,6 +19,7 @@ mod overdue;
 mod payload;
 mod place;
 mod reports;
+mod run_log;
 mod sqlite;
 
 pub use alerts::{AlertStore, Backoff, Delivery, Entry, Mark, Message, Step, Telling, Unevaluated};
@@ -28,7 +29,13 @@ pub use lock::RunLock;
 pub use memory::MemoryStore;
 pub use overdue::{Punctuality, RUNS_LOOKED_AT, booted, habit, overdue, punctuality};
 pub use reports::{
-    Attempt, ClientRow, Content, Program, QUARANTINED_BYTES, QUARANTINED_RECORDS, Received, ReportStore, Run,
+    Attempt, Claimed, ClientRow, Content, QUARANTINED_BYTES, QUARANTINED_RECORDS, Received, ReportStore,
     SealedKey,
 };
+pub use run_log::{Program, Run, RunLog};
 pub use sqlite::SqliteStore;
+
+/// A whole store.
+pub trait Store: ReportStore + AlertStore + History {}
+
+impl<T: ReportStore + AlertStore + History> Store for T {}

@@ -106,7 +106,15 @@ mod tests {
     }
 
     fn run(begin: Timestamp) -> Run {
-        Run { program: Program::Alerter, begin, end: Some(begin), done: 0, failed: 0, whole: true }
+        Run {
+            program: Program::Alerter,
+            host: String::new(),
+            begin,
+            end: Some(begin),
+            done: 0,
+            failed: 0,
+            whole: true,
+        }
     }
 
     #[test]

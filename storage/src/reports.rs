@@ -1,12 +1,13 @@
 //! What the collector keeps: clients, their keys, attempts and records, the run log.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use model::record::MAX_RECORD;
 use model::wire::{StoredThrough, to_cbor};
 use model::{ClientName, ClientUid, Outcome, Record, SpoolId, Timestamp};
 
-use crate::{StoreError, payload};
+use crate::{RunLog, StoreError, payload};
 
 /// What the collector keeps.
 ///
@@ -14,7 +15,7 @@ use crate::{StoreError, payload};
 /// - **Atomic.** Each call happens as a whole or not at all, whatever is killed or loses power when; what returned `Ok`
 ///   is on the disk.
 /// - **Idempotent.** A record that is stored already (same client, spool and sequence) changes nothing.
-pub trait ReportStore {
+pub trait ReportStore: RunLog {
     /// The rows of `names`, in that order; a name without a row gets one with a fresh uid from `new_uid`.
     fn clients(
         &mut self,
@@ -57,11 +58,20 @@ pub trait ReportStore {
     /// When the oldest run began of whose attempts some were not evaluated.
     fn oldest_unevaluated_run(&mut self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// The latest runs of a program, newest first, at most `limit`.
-    fn runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError>;
+    /// Takes clients for the run that was begun: those of `wanted`, in that order, of which no run that goes on has hold and
+    /// which no run has had that began less than `rest` before this one, at most `limit`. On a storage that only one
+    /// collector writes to these are simply the first. A client is let go when an attempt on it is stored or its run is over;
+    /// an attempt on a client that is not this run's is refused ([`StoreError::Superseded`]).
+    fn claim(&mut self, wanted: &[ClientUid], rest: Duration, limit: usize) -> Result<Claimed, StoreError>;
+}
 
-    /// Notes that a run of `program` began, or ended with what it says.
-    fn note_run(&mut self, run: &Run) -> Result<(), StoreError>;
+/// What came of asking for clients.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Claimed {
+    /// Those that are this run's now, in the order that was asked for, as the storage knows them at this moment.
+    pub taken: Vec<ClientRow>,
+    /// Those of the others that had their turn: nobody is to wait for them.
+    pub done: Vec<ClientUid>,
 }
 
 /// What the collector knows of a client before it connects.
@@ -184,40 +194,4 @@ pub enum Content {
         /// The envelope's bytes.
         envelope: Vec<u8>,
     },
-}
-
-/// A program that leaves runs in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Program {
-    /// `fleet-collector`
-    Collector,
-    /// `fleet-alerter`
-    Alerter,
-}
-
-impl Program {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Collector => "fleet-collector",
-            Self::Alerter => "fleet-alerter",
-        }
-    }
-}
-
-/// One run of a program. Its key is (program, begin): noting it again replaces it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    /// Which program.
-    pub program: Program,
-    /// When it began.
-    pub begin: Timestamp,
-    /// When it ended; `None` while it runs, and for ever where it was killed.
-    pub end: Option<Timestamp>,
-    /// Clients collected, or messages sent.
-    pub done: u64,
-    /// Clients or messages that failed.
-    pub failed: u64,
-    /// Whether it was about all clients: runs with `--only` count for no verdict over the fleet.
-    pub whole: bool,
 }

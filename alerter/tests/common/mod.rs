@@ -119,8 +119,11 @@ impl<S: ReportStore + AlertStore + History> Fleet<S> {
         let attempt = Attempt { client, at, run: at, outcome, seconds: 1.0, uploaded: false, records };
         self.store.store(&[attempt]).unwrap();
         let (program, end) = (Program::Collector, Some(at));
-        let run = Run { program, begin: at, end, done: 1, failed: 0, whole: true };
-        ReportStore::note_run(&mut self.store, &run).unwrap();
+        let run = Run { program, host: String::new(), begin: at, end, done: 1, failed: 0, whole: true };
+        if self.store.end_run(&run).is_err() {
+            self.store.begin_run(&run).unwrap();
+            self.store.end_run(&run).unwrap();
+        }
     }
 
     /// Somebody works on what is open at `/srv`, and nobody is to hear of the load of `@web` for two hours.

@@ -2,8 +2,8 @@
 
 use model::{ClientUid, Labels, Outcome};
 
-use super::{Outcomes, Store, at, attempt, enrol, episode, fact, failed, named, received, refused};
-use crate::{Program, Run, SealedKey, Step};
+use super::{Outcomes, Store, at, attempt, enrol, episode, fact, failed, named, received, refused, run};
+use crate::{Program, SealedKey, Step};
 
 /// The latest attempt tells whether the client had a turn, and when it had one last.
 pub fn who_went_without_a_turn_is_known(store: &mut dyn Store) -> Outcomes {
@@ -20,9 +20,7 @@ pub fn who_went_without_a_turn_is_known(store: &mut dyn Store) -> Outcomes {
     }
     assert_eq!(store.find(&named("db"))?, None);
     for begin in [1, 2, 3] {
-        let run =
-            Run { program: Program::Collector, begin: at(begin), end: None, done: 0, failed: 0, whole: true };
-        crate::ReportStore::note_run(store, &run)?;
+        store.begin_run(&run(Program::Collector, begin))?;
     }
     let begins: Vec<_> = store.runs(Program::Collector, 2)?.into_iter().map(|run| run.begin).collect();
     assert_eq!((begins, store.runs(Program::Alerter, 2)?), (vec![at(3), at(2)], vec![]));

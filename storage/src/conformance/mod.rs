@@ -22,12 +22,9 @@ use model::{
     Process, Reason, Record, Report, RuleId, Sample, Severity, SpoolId, Timestamp,
 };
 
-use crate::{AlertStore, Attempt, Content, History, Received, ReportStore, StoreError};
+use crate::{Attempt, Content, Program, Received, Run, StoreError};
 
-/// A whole store.
-pub trait Store: ReportStore + AlertStore + History {}
-
-impl<T: ReportStore + AlertStore + History> Store for T {}
+pub use crate::Store;
 
 /// What a check returns: a failure of the store is a failure of the check.
 pub type Outcomes = Result<(), StoreError>;
@@ -233,4 +230,10 @@ pub fn fact(episode: &Episode, receiver: &str, ordinal: u32) -> Fact {
         at: episode.fired,
         after: episode.fired,
     }
+}
+
+/// A run of `program` that begins at `seconds`.
+#[must_use]
+pub(crate) fn run(program: Program, seconds: i64) -> Run {
+    Run { program, host: "here".to_owned(), begin: at(seconds), end: None, done: 0, failed: 0, whole: true }
 }

@@ -2,8 +2,10 @@
 
 use model::{Body, ClientUid, Labels, Outcome, Record, Timestamp};
 
-use super::{Outcomes, Store, at, attempt, enrol, failed, named, received, record, refused, sample, spool};
-use crate::{Content, Counts, Program, Run, SealedKey};
+use super::{
+    Outcomes, Store, at, attempt, enrol, failed, named, received, record, refused, run, sample, spool,
+};
+use crate::{Content, Counts, Program, Run, RunLog, SealedKey};
 
 /// A name gets a row with a fresh uid once, and keeps it; rows come in the order that was asked for.
 pub fn a_client_gets_one_row_for_ever(store: &mut dyn Store) -> Outcomes {
@@ -140,25 +142,26 @@ pub fn the_latest_attempt_tells_who_failed(store: &mut dyn Store) -> Outcomes {
     Ok(())
 }
 
-/// A run is noted at its begin and again at its end; the latest is the one that began last.
+/// A run is noted at its begin and again at its end; the latest is the one that began last. No two have one begin.
 pub fn the_run_log_keeps_one_entry_per_begin(store: &mut dyn Store) -> Outcomes {
-    assert_eq!(store.last_run(Program::Collector)?, None);
-    let run = |begin, end: Option<i64>, program| Run {
-        program,
-        begin: at(begin),
-        end: end.map(at),
-        done: 3,
-        failed: 1,
-        whole: begin != 20,
-    };
     let (collector, alerter) = (Program::Collector, Program::Alerter);
-    for noted in [run(10, None, collector), run(20, None, collector), run(10, Some(15), collector)] {
-        crate::ReportStore::note_run(store, &noted)?;
-    }
-    assert_eq!(store.last_run(collector)?, Some(run(20, None, collector)));
+    assert_eq!(store.last_run(collector)?, None);
+    let first = store.begin_run(&run(collector, 10))?;
+    assert_eq!(first, run(collector, 10));
+    let ended = Run { end: Some(at(15)), done: 3, failed: 1, whole: false, ..first };
+    store.end_run(&ended)?;
+    assert_eq!(store.last_run(collector)?.as_ref(), Some(&ended));
+    let second = store.begin_run(&run(collector, 20))?;
+    assert_eq!(store.last_run(collector)?.as_ref(), Some(&second));
     assert_eq!(store.last_run(alerter)?, None);
-    crate::AlertStore::note_run(store, &run(5, None, alerter))?;
-    crate::AlertStore::note_run(store, &run(5, Some(6), alerter))?;
-    assert_eq!(store.last_run(alerter)?, Some(run(5, Some(6), alerter)));
+    let twin = store.begin_run(&run(collector, 20))?;
+    assert_eq!(twin.begin, at(20).plus(1), "each has a name of its own");
+    assert_eq!(RunLog::runs(store, collector, 9)?, [twin, second, ended]);
+    let evaluating = store.begin_run(&run(alerter, 20))?;
+    assert_eq!(evaluating.begin, at(20), "the programs have each a log of its own");
+    let ended = Run { end: Some(at(21)), ..evaluating };
+    store.end_run(&ended)?;
+    assert_eq!(store.last_run(alerter)?, Some(ended));
+    assert!(store.end_run(&run(alerter, 77)).is_err(), "it never began");
     Ok(())
 }

@@ -1,14 +1,21 @@
 //! The backlog by runs of the collector.
 
+use std::time::Duration;
+
 use model::ClientUid;
 
-use super::{Outcomes, Store, at, attempt, enrol, failed, received, refused};
+use super::{Outcomes, Store, at, attempt, enrol, failed, received, refused, run};
 use crate::{Attempt, Entry, Mark, Program, Run, Step, StoreError};
 
-fn note(store: &mut dyn Store, begin: i64, end: Option<i64>) -> Outcomes {
-    let (begin, end) = (at(begin), end.map(at));
-    let run = Run { program: Program::Collector, begin, end, done: 0, failed: 0, whole: true };
-    crate::ReportStore::note_run(store, &run)
+/// A run of the collector that begins, and has hold of all `clients`.
+fn begin(store: &mut dyn Store, seconds: i64, clients: &[ClientUid]) -> Outcomes {
+    store.begin_run(&run(Program::Collector, seconds))?;
+    assert_eq!(store.claim(clients, Duration::ZERO, 9)?.taken.len(), clients.len());
+    Ok(())
+}
+
+fn end(store: &mut dyn Store, begin: i64, end: i64) -> Outcomes {
+    store.end_run(&Run { end: Some(at(end)), ..run(Program::Collector, begin) })
 }
 
 fn of_run(run: i64, attempt: Attempt) -> Attempt {
@@ -28,11 +35,11 @@ fn shown(store: &mut dyn Store, limit: usize) -> Result<Vec<String>, StoreError>
 /// Two runs, the second of which goes on.
 fn prepared(store: &mut dyn Store) -> Result<ClientUid, StoreError> {
     let (web, db) = (enrol(store, "web")?, enrol(store, "db")?);
-    note(store, 10, None)?;
+    begin(store, 10, &[web, db])?;
     store.store(&[of_run(10, failed(db, 12, refused()))])?;
     store.store(&[of_run(10, attempt(web, 19, vec![received(1, 1, 15)]))])?;
-    note(store, 10, Some(20))?;
-    note(store, 30, None)?;
+    end(store, 10, 20)?;
+    begin(store, 30, &[web, db])?;
     store.store(&[of_run(30, attempt(web, 31, vec![received(1, 2, 18), received(1, 3, 22)]))])?;
     Ok(db)
 }
@@ -41,7 +48,7 @@ fn prepared(store: &mut dyn Store) -> Result<ClientUid, StoreError> {
 pub fn attempts_of_a_run_stand_together(store: &mut dyn Store) -> Outcomes {
     let db = prepared(store)?;
     store.store(&[of_run(30, failed(db, 39, refused()))])?;
-    note(store, 30, Some(40))?;
+    end(store, 30, 40)?;
     let expected = ["15", "18", "12 of 10", "19 of 10", "22", "31 of 30", "39 of 30"];
     assert_eq!(shown(store, 99)?, expected);
     Ok(())
@@ -54,11 +61,9 @@ pub fn a_run_that_goes_on_is_not_given(store: &mut dyn Store) -> Outcomes {
     assert_eq!(shown(store, 99)?, before);
     assert_eq!(store.counts()?.unevaluated, 6, "what is not given is counted");
     assert_eq!(store.oldest_unevaluated_run()?, Some(at(10)));
-    note(store, 50, None)?;
+    begin(store, 50, &[])?;
     assert_eq!(shown(store, 99)?, [&before[..], &["31 of 30"]].concat());
-    let alerter =
-        Run { program: Program::Alerter, begin: at(60), end: None, done: 0, failed: 0, whole: true };
-    crate::AlertStore::note_run(store, &alerter)?;
+    store.begin_run(&run(Program::Alerter, 60))?;
     assert_eq!(shown(store, 99)?.len(), 6, "only the collector's runs count");
     Ok(())
 }
@@ -67,7 +72,7 @@ pub fn a_run_that_goes_on_is_not_given(store: &mut dyn Store) -> Outcomes {
 pub fn a_run_is_never_split(store: &mut dyn Store) -> Outcomes {
     let db = prepared(store)?;
     store.store(&[of_run(30, failed(db, 39, refused()))])?;
-    note(store, 30, Some(40))?;
+    end(store, 30, 40)?;
     let whole: Vec<Mark> = store.backlog(99)?.into_iter().map(|entry| entry.mark).collect();
     let mut parts = Vec::new();
     for expected in [1, 1, 2, 1, 2, 0] {

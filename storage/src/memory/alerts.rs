@@ -222,11 +222,6 @@ impl AlertStore for MemoryStore {
         }
         Ok(())
     }
-
-    fn note_run(&mut self, run: &Run) -> Result<(), StoreError> {
-        self.put_run(run);
-        Ok(())
-    }
 }
 
 /// Where a mark stands in its queue.
@@ -263,7 +258,8 @@ impl MemoryStore {
                 let attempt = self.attempts.get(place(id)?)?;
                 let of_run = |run: &&Run| run.program == Program::Collector && run.begin == attempt.run;
                 let whole = self.runs.values().find(of_run).is_some_and(|run| run.whole);
-                let entry = Entry::Attempt { outcome: attempt.outcome.clone(), run: attempt.run, whole };
+                let (outcome, host) = (attempt.outcome.clone(), String::new());
+                let entry = Entry::Attempt { outcome, run: attempt.run, whole, host };
                 (attempt.client, attempt.at, entry)
             }
         };

@@ -3,7 +3,7 @@
 use model::{ClientUid, Episode, Labels, Sample, Timestamp};
 
 use super::{MemoryStore, Report};
-use crate::{Counts, Delivery, History, Latest, Message, Program, ReportStore, Run, StoreError};
+use crate::{Counts, Delivery, History, Latest, Message, Program, Run, RunLog, StoreError};
 
 impl History for MemoryStore {
     fn latest(&mut self) -> Result<Vec<Latest>, StoreError> {
@@ -76,7 +76,7 @@ impl History for MemoryStore {
     }
 
     fn latest_runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError> {
-        ReportStore::runs(self, program, limit)
+        RunLog::runs(self, program, limit)
     }
 
     fn last_run(&mut self, program: Program) -> Result<Option<Run>, StoreError> {

@@ -15,7 +15,7 @@ use model::{
 };
 
 use crate::backlog::Queued;
-use crate::{Backoff, Delivery, Message, Program, Run, SealedKey, StoreError};
+use crate::{Backoff, Delivery, Message, Program, Run, RunLog, SealedKey, StoreError};
 
 /// A store that ends with its process.
 #[derive(Debug)]
@@ -129,10 +129,6 @@ impl MemoryStore {
         found.ok_or_else(|| refused(format!("there is no client {uid}")))
     }
 
-    fn put_run(&mut self, run: &Run) {
-        self.runs.insert((run.program.name(), run.begin), run.clone());
-    }
-
     fn latest_run(&self, program: Program) -> Option<Run> {
         let of_program = |&(_, run): &(_, &Run)| run.program == program;
         self.runs.iter().rev().find(of_program).map(|(_, run)| run.clone())
@@ -142,6 +138,32 @@ impl MemoryStore {
 impl Default for MemoryStore {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl RunLog for MemoryStore {
+    fn now(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    fn begin_run(&mut self, run: &Run) -> Result<Run, StoreError> {
+        let mut run = Run { end: None, ..run.clone() };
+        while self.runs.contains_key(&(run.program.name(), run.begin)) {
+            run.begin = run.begin.plus(1);
+        }
+        self.runs.insert((run.program.name(), run.begin), run.clone());
+        Ok(run)
+    }
+
+    fn end_run(&mut self, run: &Run) -> Result<(), StoreError> {
+        let begun = self.runs.get_mut(&(run.program.name(), run.begin));
+        *begun.ok_or_else(|| refused("the run that ends never began"))? = run.clone();
+        Ok(())
+    }
+
+    fn runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError> {
+        let runs = self.runs.values().rev().filter(|run| run.program == program);
+        Ok(runs.take(limit).cloned().collect())
     }
 }
 

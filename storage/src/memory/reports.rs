@@ -1,6 +1,7 @@
 //! The collector's side.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::wire::StoredThrough;
 use model::{Body, ClientName, ClientUid, Outcome, Timestamp};
@@ -9,7 +10,7 @@ use super::{Attempted, Client, MemoryStore, Report, number, place, refused};
 use crate::admit::{self, Admission, Twin};
 use crate::payload::Extras;
 use crate::reports::Keeping;
-use crate::{Attempt, ClientRow, Program, Received, ReportStore, Run, SealedKey, StoreError};
+use crate::{Attempt, Claimed, ClientRow, Received, ReportStore, SealedKey, StoreError};
 
 impl ReportStore for MemoryStore {
     fn clients(
@@ -105,14 +106,9 @@ impl ReportStore for MemoryStore {
         Ok(self.unevaluated_attempts.first().map(|(run, ..)| Timestamp(*run)))
     }
 
-    fn runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError> {
-        let runs = self.runs.values().rev().filter(|run| run.program == program);
-        Ok(runs.take(limit).cloned().collect())
-    }
-
-    fn note_run(&mut self, run: &Run) -> Result<(), StoreError> {
-        self.put_run(run);
-        Ok(())
+    fn claim(&mut self, wanted: &[ClientUid], _: Duration, limit: usize) -> Result<Claimed, StoreError> {
+        let taken = wanted.iter().take(limit).map(|uid| Ok(self.row(self.client(*uid)?)));
+        Ok(Claimed { taken: taken.collect::<Result<_, StoreError>>()?, done: Vec::new() })
     }
 }
 

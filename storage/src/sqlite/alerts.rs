@@ -11,11 +11,11 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::fault::{Fault, corrupt, refused};
 use super::series::Series;
-use super::{SqliteStore, clients, episodes, outbox, parsed, silences, subject_id};
+use super::{SqliteStore, episodes, outbox, parsed, run_log, silences, subject_id};
 use crate::backlog::{self, merge};
 use crate::{
-    AlertStore, Backoff, Delivery, Entry, Mark, Message, Program, Run, Step, StoreError, Telling,
-    Unevaluated, old_state, payload,
+    AlertStore, Backoff, Delivery, Entry, Mark, Message, Program, Step, StoreError, Telling, Unevaluated,
+    old_state, payload,
 };
 
 impl AlertStore for SqliteStore {
@@ -186,10 +186,6 @@ impl AlertStore for SqliteStore {
             Ok(())
         })
     }
-
-    fn note_run(&mut self, run: &Run) -> Result<(), StoreError> {
-        self.put_run(run)
-    }
 }
 
 /// What `of` gives of each episode, in order of the facts' ids.
@@ -211,7 +207,7 @@ fn oldest(transaction: &Transaction<'_>, limit: usize) -> Result<Vec<backlog::Pi
         transaction.prepare_cached("SELECT event_time, report_id FROM unevaluated ORDER BY 1, 2 LIMIT ?1")?;
     let reports = select.query_map([limit.min(1 << 20)], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let reports: Vec<(i64, i64)> = reports.collect::<Result<_, _>>()?;
-    let running = clients::runs(transaction, Program::Collector, 1)?.pop().filter(|run| run.end.is_none());
+    let running = run_log::runs(transaction, Program::Collector, 1)?.pop().filter(|run| run.end.is_none());
     let mut select = transaction.prepare_cached(
         "SELECT run, at, collection_id FROM unevaluated_attempt WHERE run IS NOT ?1 ORDER BY 1, 2, 3",
     )?;
@@ -253,7 +249,7 @@ fn unevaluated(
         }
         Mark::Attempt(_) => {
             let outcome = from_cbor(&blob).map_err(fault)?;
-            Entry::Attempt { outcome, run: Timestamp(run), whole }
+            Entry::Attempt { outcome, run: Timestamp(run), whole, host: String::new() }
         }
     };
     let client_name = parsed(&name)?;

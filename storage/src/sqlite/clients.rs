@@ -1,10 +1,9 @@
-//! What happens to a client as a whole, and the run log.
+//! What happens to a client as a whole.
 
-use model::{ClientName, Timestamp};
+use model::ClientName;
 use rusqlite::{OptionalExtension as _, Transaction};
 
 use super::fault::{Fault, refused};
-use crate::{Program, Run};
 
 /// Gives it another name, in its episodes and silences too.
 pub(super) fn rename(transaction: &Transaction<'_>, client: i64, name: &ClientName) -> Result<(), Fault> {
@@ -48,23 +47,4 @@ pub(super) fn purge(transaction: &Transaction<'_>, client: i64) -> Result<(), Fa
         transaction.execute(statement, [client])?;
     }
     Ok(())
-}
-
-/// The latest runs, newest first.
-pub(super) fn runs(transaction: &Transaction<'_>, program: Program, limit: usize) -> Result<Vec<Run>, Fault> {
-    let mut select = transaction.prepare_cached(
-        "SELECT begin, finish, done, failed, whole FROM run WHERE program = ?1 ORDER BY begin DESC LIMIT ?2",
-    )?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let runs = select.query_map((program.name(), limit), |row| {
-        Ok(Run {
-            program,
-            begin: Timestamp(row.get(0)?),
-            end: row.get::<_, Option<i64>>(1)?.map(Timestamp),
-            done: row.get(2)?,
-            failed: row.get(3)?,
-            whole: row.get(4)?,
-        })
-    })?;
-    Ok(runs.collect::<Result<_, _>>()?)
 }

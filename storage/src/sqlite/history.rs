@@ -6,7 +6,7 @@ use rusqlite::{Row, Transaction};
 
 use super::fault::{Fault, corrupt};
 use super::series::{self, Series};
-use super::{SqliteStore, clients, episodes, outbox, parsed};
+use super::{SqliteStore, episodes, outbox, parsed, run_log};
 use crate::{Counts, Delivery, History, Latest, Message, Program, Run, StoreError, payload};
 
 impl History for SqliteStore {
@@ -98,11 +98,11 @@ impl History for SqliteStore {
     }
 
     fn latest_runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError> {
-        self.read(|transaction, _| clients::runs(transaction, program, limit))
+        self.read(|transaction, _| run_log::runs(transaction, program, limit))
     }
 
     fn last_run(&mut self, program: Program) -> Result<Option<Run>, StoreError> {
-        self.read(|transaction, _| Ok(clients::runs(transaction, program, 1)?.pop()))
+        self.read(|transaction, _| Ok(run_log::runs(transaction, program, 1)?.pop()))
     }
 
     fn counts(&mut self) -> Result<Counts, StoreError> {

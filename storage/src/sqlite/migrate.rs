@@ -21,6 +21,7 @@ pub(super) struct Step {
 pub(super) const STEPS: &[Step] = &[
     Step { version: 1, sql: include_str!("../../../sql/sqlite/0001_initial.sql") },
     Step { version: 2, sql: include_str!("../../../sql/sqlite/0002_alerts.sql") },
+    Step { version: 3, sql: include_str!("../../../sql/sqlite/0003_hosts.sql") },
 ];
 
 /// Marks a file as ours (`PRAGMA application_id`): "FlHe".

@@ -12,6 +12,7 @@ mod history;
 mod migrate;
 mod outbox;
 mod reports;
+mod run_log;
 mod series;
 mod silences;
 mod store;
@@ -23,12 +24,12 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use model::{ClientUid, Timestamp};
+use model::ClientUid;
 use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior};
 
-use crate::{Run, StoreError, place};
+use crate::{StoreError, place};
 use fault::{Fault, corrupt};
 use migrate::STEPS;
 use series::Series;
@@ -127,23 +128,6 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         let Self { connection, series } = self;
         Ok((|| work(&connection.transaction()?, series))()?)
-    }
-
-    /// Both programs' run log.
-    fn put_run(&mut self, run: &Run) -> Result<(), StoreError> {
-        self.write(|transaction, _| {
-            transaction.prepare_cached("REPLACE INTO run VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
-                params![
-                    run.program.name(),
-                    run.begin.millis(),
-                    run.end.map(Timestamp::millis),
-                    run.done,
-                    run.failed,
-                    run.whole
-                ],
-            )?;
-            Ok(())
-        })
     }
 }
 
