@@ -113,7 +113,7 @@ fn run_of(names: &[&str], outcome: &model::Outcome, whole: bool) -> Step {
         client: uid(i),
         client_name: name.parse().unwrap(),
         event_time: T0,
-        entry: Entry::Attempt { outcome: outcome.clone(), run, whole },
+        entry: Entry::Attempt { outcome: outcome.clone(), run, whole, host: String::new() },
     };
     let batch: Vec<_> = names.iter().enumerate().map(attempt).collect();
     let reached = ClientMemory { reached: Some(true), ..ClientMemory::default() };
