@@ -50,7 +50,7 @@ pub fn ack(
 }
 
 /// The open alert whose id begins so.
-fn find(store: &mut impl History, id: &str, time: &dyn Fn(Timestamp) -> String) -> Result<Episode, Failure> {
+fn find(store: &mut dyn History, id: &str, time: &dyn Fn(Timestamp) -> String) -> Result<Episode, Failure> {
     let mut open = store.open_episodes()?;
     open.retain(|episode| !id.is_empty() && episode.id.0.starts_with(id));
     let shown = escape_to(id, 60);

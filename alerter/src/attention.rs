@@ -152,7 +152,9 @@ impl<'a> Dark<'a> {
     fn of(open: &'a [Episode]) -> Self {
         let unreachable = open.iter().filter(|episode| episode.metric == UNREACHABLE);
         let is_all = |episode: &Episode| {
+            // That one of several collectors is isolated hides nothing that the others see.
             episode.key.client == ClientUid::FLEET
+                && episode.key.labels.is_empty()
                 && [ISOLATED, COLLECTOR_STALE].contains(&episode.metric.as_str())
         };
         Self {

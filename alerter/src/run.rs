@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use config::Settings;
 use log::debug;
-use model::rule::COLLECTOR_STALE;
-use model::{AlertKey, AlertState, ClientUid, EpisodeId, Exit, Timestamp, Unit};
-use storage::{AlertStore, History, Program, Run, Step, StoreError};
+use model::rule::{COLLECTOR_STALE, ISOLATED};
+use model::{AlertKey, AlertState, ClientUid, EpisodeId, Exit, Labels, Timestamp, Unit};
+use storage::{AlertStore, Here, Program, Run, Step, Store, StoreError};
 
 use crate::fold::{self, Known};
 use crate::mail::Letterhead;
@@ -39,8 +39,8 @@ pub struct Job<'a> {
 }
 
 /// One whole run. `transport` is `None` where there is no way to send mail: then the news waits.
-pub fn run<S: AlertStore + History>(
-    store: &mut S,
+pub fn run(
+    store: &mut dyn Store,
     job: Job,
     transport: Option<&mut dyn Transport>,
 ) -> Result<Exit, StoreError> {
@@ -67,7 +67,7 @@ pub fn run<S: AlertStore + History>(
 }
 
 /// Folds everything that was not evaluated yet, batch by batch.
-fn fold_backlog(store: &mut impl AlertStore, rules: &Rulebook) -> Result<(), StoreError> {
+fn fold_backlog(store: &mut dyn AlertStore, rules: &Rulebook) -> Result<(), StoreError> {
     let mut untold = audience(store)?;
     loop {
         let batch = store.backlog(BATCH)?;
@@ -87,22 +87,26 @@ fn fold_backlog(store: &mut impl AlertStore, rules: &Rulebook) -> Result<(), Sto
 }
 
 /// Closes what fires for a rule or client that is gone from config.xml.
-fn close_removed(store: &mut impl AlertStore, rules: &Rulebook) -> Result<(), StoreError> {
+fn close_removed(store: &mut dyn AlertStore, rules: &Rulebook) -> Result<(), StoreError> {
     let untold = audience(store)?;
     let states = store.firing()?;
     let step = fold::close_removed(known(store, states, &untold)?, rules);
     commit(store, &step)
 }
 
-/// Whether the collector still runs: if it does not, there is no news of anybody.
-fn observe_collector<S: AlertStore + History>(
-    store: &mut S,
-    rules: &Rulebook,
-    job: Job,
-) -> Result<(), StoreError> {
+/// Whether the collector still runs: if it does not, there is no news of anybody. A host of several on which it does not
+/// run any more is cut off from nothing.
+fn observe_collector(store: &mut dyn Store, rules: &Rulebook, job: Job) -> Result<(), StoreError> {
     let runs = store.latest_runs(Program::Collector, storage::RUNS_LOOKED_AT)?;
     let every = job.settings.collector_every;
-    let Some(found) = storage::punctuality(&runs, every, job.booted, job.now) else { return Ok(()) };
+    for host in storage::gone(&runs, every, job.now) {
+        let collector = fold::collector(&host);
+        if store.firing()?.iter().any(|(key, _)| key.client == ClientUid::FLEET && key.labels == collector) {
+            fold_fleet(store, rules, (ISOLATED, &collector), job.now, (0.0, ""))?;
+        }
+    }
+    let here = job.booted.map(|booted| Here { host: job.letterhead.hostname, booted });
+    let Some(found) = storage::punctuality(&runs, every, here, job.now) else { return Ok(()) };
     let show = |seconds: f64| Unit::Seconds.show(seconds);
     let detail = if found.overdue.is_zero() {
         String::new()
@@ -117,14 +121,15 @@ fn observe_collector<S: AlertStore + History>(
             show(found.every.as_secs_f64())
         )
     };
-    fold_fleet(store, rules, COLLECTOR_STALE, job.now, (found.overdue.as_secs_f64(), &detail))
+    let value = (found.overdue.as_secs_f64(), detail.as_str());
+    fold_fleet(store, rules, (COLLECTOR_STALE, &Labels::none()), job.now, value)
 }
 
 /// Folds what this run sees of the fleet: one value of the fleet's own rule of that type.
 fn fold_fleet(
-    store: &mut impl AlertStore,
+    store: &mut dyn AlertStore,
     rules: &Rulebook,
-    kind: &str,
+    about: (&str, &Labels),
     at: Timestamp,
     (value, detail): (f64, &str),
 ) -> Result<(), StoreError> {
@@ -132,15 +137,15 @@ fn fold_fleet(
     let states = store.alerts(&[ClientUid::FLEET])?;
     let mut known = known(store, states, &untold)?;
     known.silences = store.silences(at)?;
-    commit(store, &fold::fold_fleet(kind, at, value, detail, known, rules))
+    commit(store, &fold::fold_fleet(about, at, value, detail, known, rules))
 }
 
-fn commit(store: &mut impl AlertStore, step: &Step) -> Result<(), StoreError> {
+fn commit(store: &mut dyn AlertStore, step: &Step) -> Result<(), StoreError> {
     if *step == Step::default() { Ok(()) } else { store.commit(step) }
 }
 
 /// Who is to hear of which episode and did not yet.
-fn audience(store: &mut impl AlertStore) -> Result<Audience, StoreError> {
+fn audience(store: &mut dyn AlertStore) -> Result<Audience, StoreError> {
     let mut audience = Audience::new();
     for (_, fact) in store.untold()? {
         audience.entry(fact.episode).or_default().insert(fact.receiver);
@@ -150,7 +155,7 @@ fn audience(store: &mut impl AlertStore) -> Result<Audience, StoreError> {
 
 /// What the fold has to know of these alerts.
 fn known(
-    store: &mut impl AlertStore,
+    store: &mut dyn AlertStore,
     states: Vec<(AlertKey, AlertState)>,
     untold: &Audience,
 ) -> Result<Known, StoreError> {

@@ -106,7 +106,7 @@ pub(crate) fn existing(settings: &Settings) -> Result<SqliteStore, Failure> {
     Ok(SqliteStore::open(path)?)
 }
 
-fn end(store: &mut impl AlertStore, id: i64, now: Timestamp) -> Result<String, Failure> {
+fn end(store: &mut dyn AlertStore, id: i64, now: Timestamp) -> Result<String, Failure> {
     if store.end_silence(id, now)? {
         return Ok(format!("silence {id} is over\n"));
     }

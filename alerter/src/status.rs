@@ -10,12 +10,15 @@ use model::metric::{self, Unit};
 use model::text::escape;
 use model::{Host, Sample, Timestamp};
 use serde::Serialize;
-use storage::{AlertStore, Delivery, History, Latest, Program, Run, StoreError};
+use storage::{AlertStore, Delivery, Latest, Program, Run, Store, StoreError};
 
 pub use alerts::{AlertStatus, PendingStatus, SilenceStatus};
 
 /// The version of the JSON's shape; it grows when a field changes its meaning or goes, not when one is added.
 pub const VERSION: u32 = 1;
+
+/// How long a host that left is shown, in milliseconds.
+const REMEMBERED_MS: i64 = 7 * 86_400_000;
 
 /// Everything that `status` shows; its JSON is documented in docs/alerting.md. Times are RFC 3339 in UTC.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -128,6 +131,19 @@ pub struct RunsStatus {
     pub collector: Option<RunStatus>,
     /// fleet-alerter.
     pub alerter: Option<RunStatus>,
+    /// Where several hosts share the storage: the latest run on each of them within a week, by program and host.
+    pub hosts: Vec<HostStatus>,
+}
+
+/// One host of several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostStatus {
+    /// `fleet-collector` or `fleet-alerter`.
+    pub program: &'static str,
+    /// The host.
+    pub host: String,
+    /// Its latest run.
+    pub run: RunStatus,
 }
 
 /// One run.
@@ -145,11 +161,7 @@ pub struct RunStatus {
 
 impl Status {
     /// Reads it from the store, as it is at `now`.
-    pub fn read<S: AlertStore + History>(
-        store: &mut S,
-        settings: &Settings,
-        now: Timestamp,
-    ) -> Result<Self, StoreError> {
+    pub fn read(store: &mut dyn Store, settings: &Settings, now: Timestamp) -> Result<Self, StoreError> {
         let counts = store.counts()?;
         let latest = store.latest()?;
         Ok(Self {
@@ -173,6 +185,7 @@ impl Status {
             runs: RunsStatus {
                 collector: store.last_run(Program::Collector)?.as_ref().map(run),
                 alerter: store.last_run(Program::Alerter)?.as_ref().map(run),
+                hosts: hosts(store, now)?,
             },
         })
     }
@@ -265,7 +278,7 @@ fn outgoing(message: storage::Message, delivery: Delivery) -> MessageStatus {
     MessageStatus { id, receiver, subject, created: rfc3339(created), state, detail: escape(&detail) }
 }
 
-fn backoffs(store: &mut impl AlertStore) -> Result<Vec<BackoffStatus>, StoreError> {
+fn backoffs(store: &mut dyn AlertStore) -> Result<Vec<BackoffStatus>, StoreError> {
     let mut backoffs = store.backoffs()?;
     backoffs.sort_by(|a, b| a.receiver.cmp(&b.receiver));
     let status = |backoff: storage::Backoff| BackoffStatus {
@@ -275,6 +288,22 @@ fn backoffs(store: &mut impl AlertStore) -> Result<Vec<BackoffStatus>, StoreErro
         detail: backoff.detail,
     };
     Ok(backoffs.into_iter().map(status).collect())
+}
+
+/// The hosts of each program that more than one runs.
+fn hosts(store: &mut dyn Store, now: Timestamp) -> Result<Vec<HostStatus>, StoreError> {
+    let mut hosts = Vec::new();
+    for program in [Program::Collector, Program::Alerter] {
+        let mut latest = store.latest_runs(program, 1)?;
+        latest.retain(|run| !run.host.is_empty() && now.since(run.begin) < REMEMBERED_MS);
+        latest.sort_by(|a, b| a.host.cmp(&b.host));
+        if latest.len() > 1 {
+            let status =
+                |of: &Run| HostStatus { program: program.name(), host: of.host.clone(), run: run(of) };
+            hosts.extend(latest.iter().map(status));
+        }
+    }
+    Ok(hosts)
 }
 
 fn run(run: &Run) -> RunStatus {

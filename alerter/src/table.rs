@@ -36,6 +36,10 @@ pub fn table(status: &Status, now: Timestamp) -> String {
     for (name, run) in [("fleet-collector", &status.runs.collector), ("fleet-alerter", &status.runs.alerter)]
     {
         let _ = writeln!(text, "last run of {name}: {}", last_run(run.as_ref(), now));
+        for host in status.runs.hosts.iter().filter(|host| host.program == name) {
+            let _ =
+                writeln!(text, "    on {}: {}", escape_to(&host.host, CELL), last_run(Some(&host.run), now));
+        }
     }
     text
 }

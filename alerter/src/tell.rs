@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use log::{debug, error, warn};
 use model::{EpisodeId, Fact, FactId, Firing};
-use storage::{AlertStore, History, Step, StoreError};
+use storage::{AlertStore, Step, Store, StoreError};
 
 use crate::attention::{Budget, HOUR_MS, Standing};
 use crate::mail::{self, Manner, Sender, Surroundings};
@@ -19,8 +19,8 @@ use crate::transport::Transport;
 const AROUND: usize = 500;
 
 /// Sends what earlier runs left, then what is new.
-pub(crate) fn tell<S: AlertStore + History>(
-    store: &mut S,
+pub(crate) fn tell(
+    store: &mut dyn Store,
     job: Job,
     rules: &Rulebook,
     transport: &mut dyn Transport,
@@ -50,8 +50,8 @@ pub(crate) fn tell<S: AlertStore + History>(
 }
 
 /// Composes and sends new messages.
-fn send<S: AlertStore + History>(
-    store: &mut S,
+fn send(
+    store: &mut dyn Store,
     job: Job,
     mailings: &Mailings,
     drafts: &[Draft],
@@ -85,8 +85,8 @@ fn send<S: AlertStore + History>(
 
 /// Commits the reminders and escalations that are due, before any message tells them: a run that is killed then leaves
 /// them to the next one.
-fn commit_due<S: AlertStore + History>(
-    store: &mut S,
+fn commit_due(
+    store: &mut dyn Store,
     job: Job,
     rules: &Rulebook,
     (mailings, firing): (&Mailings, &BTreeMap<EpisodeId, Firing>),
@@ -113,14 +113,14 @@ fn commit_due<S: AlertStore + History>(
 }
 
 /// How the alerts stand of the episodes that are open.
-fn firing(store: &mut impl AlertStore) -> Result<BTreeMap<EpisodeId, Firing>, StoreError> {
+fn firing(store: &mut dyn AlertStore) -> Result<BTreeMap<EpisodeId, Firing>, StoreError> {
     let firing = store.firing()?;
     let firing = firing.into_iter().filter_map(|(_, state)| state.firing().cloned());
     Ok(firing.map(|firing| (firing.episode.clone(), firing)).collect())
 }
 
 /// The untold facts of the receivers that may be tried now.
-fn untold(store: &mut impl AlertStore, outbox: &mut Outbox) -> Result<Vec<(FactId, Fact)>, StoreError> {
+fn untold(store: &mut dyn AlertStore, outbox: &mut Outbox) -> Result<Vec<(FactId, Fact)>, StoreError> {
     let mut waiting = BTreeMap::new();
     let mut untold = store.untold()?;
     untold.retain(|(_, fact)| match outbox.waits(&fact.receiver) {
@@ -139,7 +139,7 @@ fn untold(store: &mut impl AlertStore, outbox: &mut Outbox) -> Result<Vec<(FactI
 }
 
 /// There is no way to send: the news stays untold, and the admin hears what to add.
-pub(crate) fn keep(store: &mut impl AlertStore, job: Job) -> Result<Tally, StoreError> {
+pub(crate) fn keep(store: &mut dyn AlertStore, job: Job) -> Result<Tally, StoreError> {
     let due = store.untold()?.into_iter().filter(|(_, fact)| fact.after <= job.now);
     let waiting = due.count() + store.outbox()?.len();
     if waiting > 0 {

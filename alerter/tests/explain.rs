@@ -8,7 +8,7 @@ use alerter::explain::command::{Failure, Question, of_store};
 use common::{Fleet, at, sample, settings};
 use config::Settings;
 use model::{Labels, Outcome, ReaderOutcome, Timestamp};
-use storage::{AlertStore, History, ReportStore, SqliteStore};
+use storage::{SqliteStore, Store};
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
@@ -41,7 +41,7 @@ fn plain(metric: &str, value: f64) -> model::Sample {
     model::Sample { metric: metric.to_owned(), labels: Labels::none(), value }
 }
 
-fn busy<S: ReportStore + AlertStore + History>(fleet: &mut Fleet<S>, settings: &Settings) {
+fn busy<S: Store>(fleet: &mut Fleet<S>, settings: &Settings) {
     let mut printer = Printer(Vec::new());
     let (reader, fault) = ("temperature".to_owned(), Some("/sys/class/hwmon: Permission denied".to_owned()));
     fleet.readers = vec![ReaderOutcome { reader, micros: 1, fault }];
@@ -66,7 +66,7 @@ fn busy<S: ReportStore + AlertStore + History>(fleet: &mut Fleet<S>, settings: &
 }
 
 /// What is explained at that minute.
-fn told<S: AlertStore + History>(
+fn told<S: Store>(
     fleet: &mut Fleet<S>,
     settings: &Settings,
     minute: i64,

@@ -11,7 +11,7 @@ use alerter::table::table;
 use common::{Fleet, at, sample, settings};
 use config::Settings;
 use model::{Labels, ReaderOutcome};
-use storage::{AlertStore, History, ReportStore, SqliteStore};
+use storage::{SqliteStore, Store};
 
 fn rules() -> Settings {
     settings(
@@ -31,7 +31,7 @@ fn plain(metric: &str, value: f64) -> model::Sample {
 }
 
 /// Something of everything: told, taken on, held back, fine again, pending in two ways, silenced.
-fn busy<S: ReportStore + AlertStore + History>(fleet: &mut Fleet<S>, settings: &Settings) {
+fn busy<S: Store>(fleet: &mut Fleet<S>, settings: &Settings) {
     let mut printer = Printer(Vec::new());
     let (reader, fault) = ("temperature".to_owned(), Some("/sys/class/hwmon: Permission denied".to_owned()));
     fleet.readers = vec![ReaderOutcome { reader, micros: 1, fault }];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{Timestamp, Unit};
-use storage::{Run, overdue, punctuality};
+use storage::{Here, Run, overdue, punctuality};
 
 /// How often an alerter should run that never did, where nobody says it.
 const UNKNOWN: Duration = Duration::from_secs(8 * 3600);
@@ -23,13 +23,13 @@ pub(crate) struct Alerter<'a> {
 
 impl Alerter<'_> {
     /// What to say where it is overdue, with what to do about it.
-    pub(crate) fn overdue(&self, booted: Timestamp, now: Timestamp) -> Option<String> {
+    pub(crate) fn overdue(&self, here: Here<'_>, now: Timestamp) -> Option<String> {
         let show = |span: Duration| Unit::Seconds.show(span.as_secs_f64());
         let since = |at: Timestamp| show(Duration::from_millis(u64::try_from(now.since(at)).unwrap_or(0)));
         if self.runs.is_empty() {
             let oldest = self.unevaluated.filter(|_| self.tells)?;
             let every = self.every.unwrap_or(UNKNOWN);
-            return (!overdue(oldest.max(booted), every, now).is_zero()).then(|| {
+            return (!overdue(oldest.max(here.booted), every, now).is_zero()).then(|| {
                 format!(
                     "fleet-alerter has never run, and what was collected {} ago waits: nobody is told of anything. Give \
                      it a line in cron beside fleet-collector's, or type fleet-alerter",
@@ -37,7 +37,7 @@ impl Alerter<'_> {
                 )
             });
         }
-        let found = punctuality(self.runs, self.every, Some(booted), now)?;
+        let found = punctuality(self.runs, self.every, Some(here), now)?;
         let silent = since(found.last);
         let last = match found.unended {
             0 => format!("its last run began {silent} ago"),
@@ -64,6 +64,10 @@ mod tests {
         NOW.plus(-60_000 * minutes)
     }
 
+    fn here(minutes: i64) -> Here<'static> {
+        Here { host: "", booted: ago(minutes) }
+    }
+
     fn run(minutes: i64) -> Run {
         Run {
             program: Program::Alerter,
@@ -84,15 +88,15 @@ mod tests {
     fn three_missed_runs_are_told() {
         let habit: Vec<Run> = (0..7).map(|number| run(16 + 5 * number)).collect();
         let alerter = Alerter { runs: &habit, every: None, unevaluated: None, tells: true };
-        let said = alerter.overdue(ago(9999), NOW).expect("16 minutes are more than 15");
+        let said = alerter.overdue(here(9999), NOW).expect("16 minutes are more than 15");
         assert!(said.contains("every 5 min") && said.contains("began 16 min ago"), "{said}");
         assert_eq!(
-            Alerter { every: Some(minutes(10)), ..alerter }.overdue(ago(9999), NOW),
+            Alerter { every: Some(minutes(10)), ..alerter }.overdue(here(9999), NOW),
             None,
             "30 are allowed"
         );
-        assert_eq!(alerter.overdue(ago(10), NOW), None, "the host was off");
-        assert_eq!(Alerter { runs: &habit[..2], ..alerter }.overdue(ago(9999), NOW), None, "no habit");
+        assert_eq!(alerter.overdue(here(10), NOW), None, "the host was off");
+        assert_eq!(Alerter { runs: &habit[..2], ..alerter }.overdue(here(9999), NOW), None, "no habit");
     }
 
     #[test]
@@ -100,14 +104,14 @@ mod tests {
         let runs: Vec<Run> =
             (0..8).map(|number| Run { end: (number >= 3).then_some(NOW), ..run(1 + 5 * number) }).collect();
         let alerter = Alerter { runs: &runs, every: None, unevaluated: None, tells: true };
-        let said = alerter.overdue(ago(9999), NOW).expect("16 minutes are more than 15");
+        let said = alerter.overdue(here(9999), NOW).expect("16 minutes are more than 15");
         assert!(said.contains("its last 3 runs did not end, for 16 min"), "{said}");
     }
 
     #[test]
     fn one_that_never_ran_is_told_where_somebody_counts_on_it() {
         let alerter = Alerter { runs: &[], every: Some(minutes(5)), unevaluated: Some(ago(16)), tells: true };
-        let said = alerter.overdue(ago(9999), NOW).expect("16 minutes are more than 15");
+        let said = alerter.overdue(here(9999), NOW).expect("16 minutes are more than 15");
         assert!(said.contains("has never run") && said.contains("16 min ago"), "{said}");
         for fine in [
             Alerter { unevaluated: Some(ago(15)), ..alerter },
@@ -115,9 +119,9 @@ mod tests {
             Alerter { tells: false, ..alerter },
             Alerter { every: None, unevaluated: Some(ago(24 * 60)), ..alerter },
         ] {
-            assert_eq!(fine.overdue(ago(9999), NOW), None, "{fine:?}");
+            assert_eq!(fine.overdue(here(9999), NOW), None, "{fine:?}");
         }
         let day = Alerter { every: None, unevaluated: Some(ago(24 * 60 + 1)), ..alerter };
-        assert!(day.overdue(ago(9999), NOW).is_some());
+        assert!(day.overdue(here(9999), NOW).is_some());
     }
 }

@@ -8,7 +8,7 @@ use config::{Client, Settings, StorageUrl};
 use envelope::MasterKey;
 use model::{ClientName, ClientUid, Exit, Record, Timestamp};
 use storage::{
-    Attempt, ClientRow, Content, Program, Received, ReportStore, RunLock, RunLog as _, SqliteStore,
+    Attempt, ClientRow, Content, Here, Program, Received, ReportStore, RunLock, RunLog as _, SqliteStore,
     StoreError,
 };
 
@@ -112,7 +112,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
         failed: 0,
         whole: is_whole,
     };
-    let habit = storage::habit(&begins(&mut store, now)?);
+    let habit = storage::habit(&begins(&mut store, &order.host, now)?);
     log = store.begin_run(&log)?;
     let names: Vec<_> = order.clients.iter().map(|client| client.name.clone()).collect();
     let rows = store.clients(&names, &mut || ClientUid(random::bytes()))?;
@@ -131,7 +131,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     (log.done, log.failed) = (report.collected() as u64, report.failed() as u64);
     store.end_run(&log)?;
     if is_whole {
-        report.overdue_alerter = overdue_alerter(&mut store, settings, now)?;
+        report.overdue_alerter = overdue_alerter(&mut store, settings, &log.host, now)?;
     }
     Ok(report)
 }
@@ -140,6 +140,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
 fn overdue_alerter(
     store: &mut dyn ReportStore,
     settings: &Settings,
+    host: &str,
     now: Timestamp,
 ) -> Result<Option<String>, StoreError> {
     let alerter = Alerter {
@@ -152,7 +153,7 @@ fn overdue_alerter(
             .flat_map(|client| &client.rules)
             .any(|rule| !rule.receivers.is_empty()),
     };
-    Ok(alerter.overdue(storage::booted(now), now))
+    Ok(alerter.overdue(Here { host, booted: storage::booted(now) }, now))
 }
 
 /// The key that seals the clients' key pairs, made where there is none.
@@ -166,10 +167,11 @@ pub(crate) fn master_key_file(state_dir: &Path) -> PathBuf {
     state_dir.join("master.key")
 }
 
-/// When the latest whole runs began, this one included.
-fn begins(store: &mut dyn ReportStore, now: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
+/// When the latest whole runs of this host began, this one included. What an earlier version noted says no host.
+fn begins(store: &mut dyn ReportStore, host: &str, now: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
     let runs = store.runs(Program::Collector, storage::RUNS_LOOKED_AT)?;
-    let whole = runs.iter().filter(|run| run.whole).map(|run| run.begin);
+    let ours = |run: &&storage::Run| run.whole && (run.host == host || run.host.is_empty());
+    let whole = runs.iter().filter(ours).map(|run| run.begin);
     Ok(whole.chain([now]).collect())
 }
 

@@ -43,8 +43,8 @@ impl Place {
         let (program, host, end) = (Program::Alerter, String::new(), Some(begin));
         let run = Run { program, host, begin, end, done: 0, failed: 0, whole: true };
         let mut store = SqliteStore::open(&self.0.path().join("state/fleet.db")).unwrap();
-        let begun = store.begin_run(&run).unwrap();
-        store.end_run(&Run { end, ..begun }).unwrap();
+        let noted = store.begin_run(&run).unwrap();
+        store.end_run(&Run { end, ..noted }).unwrap();
     }
 }
 

@@ -46,7 +46,7 @@ pub trait History {
     /// is noted yet is in doubt with an empty detail.
     fn unsent(&mut self) -> Result<Vec<(Message, Delivery)>, StoreError>;
 
-    /// The latest runs of a program, newest first, at most `limit`.
+    /// The latest runs of a program, newest first, at most `limit` of each host.
     fn latest_runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError>;
 
     /// The latest run of a program.

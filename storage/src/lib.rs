@@ -27,7 +27,7 @@ pub use error::StoreError;
 pub use history::{Counts, History, Latest};
 pub use lock::RunLock;
 pub use memory::MemoryStore;
-pub use overdue::{Punctuality, RUNS_LOOKED_AT, booted, habit, overdue, punctuality};
+pub use overdue::{Here, Punctuality, RUNS_LOOKED_AT, booted, gone, habit, overdue, punctuality, usual};
 pub use reports::{
     Attempt, Claimed, ClientRow, Content, QUARANTINED_BYTES, QUARANTINED_RECORDS, Received, ReportStore,
     SealedKey,

@@ -1,12 +1,13 @@
 //! How often a program is run, and whether it is overdue: what the two programs know of each other by the run log.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::Timestamp;
 
 use crate::Run;
 
-/// The runs of the log that are looked at.
+/// The runs of each host that are looked at.
 pub const RUNS_LOOKED_AT: usize = 21;
 
 /// Intervals between runs of which a habit is learnt at least.
@@ -53,29 +54,76 @@ pub fn habit(begins: &[Timestamp]) -> Option<Duration> {
         .then(|| MINUTE.saturating_mul(u32::try_from(minutes).unwrap_or(u32::MAX)))
 }
 
+/// This host: what it missed before it booted does not count.
+#[derive(Debug, Clone, Copy)]
+pub struct Here<'a> {
+    /// Its name in the run log.
+    pub host: &'a str,
+    /// When it booted, by the clock of the run log.
+    pub booted: Timestamp,
+}
+
+/// How often the program is run, learnt on each host by itself; of several that differ, the longest.
+pub fn usual(runs: &[Run]) -> Option<Duration> {
+    by_host(runs).values().filter_map(|runs| habit(&begins(runs))).max()
+}
+
 /// How a program keeps to its interval at `now`, by its latest runs (the whole ones count) and `every`, which is learnt
-/// from them where nobody says it. A run that did not end was killed: only the latest may be under way, and is believed to
-/// be where the one before it ended. While the host was off nothing could run: what was missed before it `booted` does not
-/// count, nor does a run that begins in the future, which a clock that was wrong has left. `None` where it never ran, or
-/// nobody knows how often it should.
+/// from them where nobody says it. Of several hosts that run it, the most punctual counts: who left is not missed. A run
+/// that did not end was killed: only the latest may be under way, and is believed to be where the one before it ended.
+/// While this host was off nothing could run here, nor does a run count that begins in the future, which a clock that was
+/// wrong has left. `None` where it never ran, or nobody knows how often it should.
 pub fn punctuality(
     runs: &[Run],
     every: Option<Duration>,
-    booted: Option<Timestamp>,
+    here: Option<Here<'_>>,
     now: Timestamp,
 ) -> Option<Punctuality> {
-    let mut whole: Vec<&Run> =
-        runs.iter().filter(|run| run.whole && run.begin.since(now) <= AHEAD_MS).collect();
-    whole.sort_unstable_by_key(|run| std::cmp::Reverse(run.begin));
-    let begins: Vec<Timestamp> = whole.iter().map(|run| run.begin).collect();
-    let oldest = *begins.last()?;
-    let every = every.or_else(|| habit(&begins))?;
-    let unended = match whole.iter().take_while(|run| run.end.is_none()).count() {
+    let whole: Vec<Run> =
+        runs.iter().filter(|run| run.whole && run.begin.since(now) <= AHEAD_MS).cloned().collect();
+    let every = every.or_else(|| usual(&whole))?;
+    let hosts = by_host(&whole).into_iter().map(|(host, runs)| {
+        // Runs of an earlier version say no host: then there was but this one.
+        let booted = here.filter(|here| host.is_empty() || here.host == host).map(|here| here.booted);
+        of_host(&runs, every, booted, now)
+    });
+    hosts.min_by_key(|found| (found.overdue, std::cmp::Reverse(found.last)))
+}
+
+/// The hosts of whose runs none began in time, though such runs are there.
+pub fn gone(runs: &[Run], every: Option<Duration>, now: Timestamp) -> Vec<String> {
+    let Some(every) = every.or_else(|| usual(runs)) else { return Vec::new() };
+    let hosts = by_host(runs).into_iter();
+    let late =
+        hosts.filter(|(host, runs)| !host.is_empty() && !of_host(runs, every, None, now).overdue.is_zero());
+    late.map(|(host, _)| host.to_owned()).collect()
+}
+
+/// The runs of each host, newest first.
+fn by_host(runs: &[Run]) -> BTreeMap<&str, Vec<&Run>> {
+    let mut hosts: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
+    for run in runs {
+        hosts.entry(&run.host).or_default().push(run);
+    }
+    for runs in hosts.values_mut() {
+        runs.sort_unstable_by_key(|run| std::cmp::Reverse(run.begin));
+    }
+    hosts
+}
+
+fn begins(runs: &[&Run]) -> Vec<Timestamp> {
+    runs.iter().map(|run| run.begin).collect()
+}
+
+/// How one host keeps to `every`; there is a run at least.
+fn of_host(runs: &[&Run], every: Duration, booted: Option<Timestamp>, now: Timestamp) -> Punctuality {
+    let begins = begins(runs);
+    let unended = match runs.iter().take_while(|run| run.end.is_none()).count() {
         1 => 0,
         count => count,
     };
-    let last = begins.get(unended).copied().unwrap_or(oldest);
-    Some(Punctuality { every, last, unended, overdue: overdue(last.max(booted.unwrap_or(last)), every, now) })
+    let last = begins.get(unended).or(begins.last()).copied().unwrap_or(now);
+    Punctuality { every, last, unended, overdue: overdue(last.max(booted.unwrap_or(last)), every, now) }
 }
 
 /// How long what should happen `every` so often has been overdue at `now`, if it happened last `since`.
@@ -134,8 +182,9 @@ mod tests {
     fn three_missed_runs_are_too_many() {
         let runs: Vec<Run> = after(&[300; 6]).into_iter().rev().map(run).collect();
         let last = runs[0].begin;
-        let late = |runs: &[Run], every, booted, seconds: i64| {
-            let found = punctuality(runs, every, booted, last.plus(1000 * seconds))?;
+        let late = |runs: &[Run], every, booted: Option<Timestamp>, seconds: i64| {
+            let here = booted.map(|booted| Here { host: "", booted });
+            let found = punctuality(runs, every, here, last.plus(1000 * seconds))?;
             assert_eq!(found.last, last);
             Some((found.every.as_secs(), found.overdue.as_secs()))
         };
@@ -171,6 +220,28 @@ mod tests {
         assert_eq!(found(&[0, 5, 25], &[10, 15, 20], 26), (25, 0, 0), "it works again");
         assert_eq!(found(&[], &[0, 5, 10, 15], 16), (0, 4, 1), "none ever ended");
         assert_eq!(found(&[0, 5, 90_000], &[], 21), (5, 0, 1), "the clock was ahead");
+    }
+
+    #[test]
+    fn of_several_hosts_the_most_punctual_counts() {
+        let minute = |minute: i64| Timestamp::from_seconds(1_700_000_000 + 60 * minute);
+        let on = |host: &str, minutes: &[i64]| -> Vec<Run> {
+            let at = |at: &i64| Run { host: host.to_owned(), ..run(minute(*at)) };
+            minutes.iter().map(at).collect()
+        };
+        let (a, b) = (on("a", &[0, 5, 10, 15, 20, 25, 30]), on("b", &[20, 25, 30, 35, 40]));
+        let both = [&a[..], &b[..]].concat();
+        let found = |runs: &[Run], here: Option<Here>, now: i64| {
+            let found = punctuality(runs, None, here, minute(now)).expect("they ran");
+            (found.every.as_secs() / 60, found.last.since(minute(0)) / 60_000, found.overdue.as_secs() / 60)
+        };
+        assert_eq!(found(&both, None, 50), (5, 40, 0), "a left, and b, which is new, goes by what a did");
+        assert_eq!(found(&both, None, 57), (5, 40, 2), "nobody runs it any more");
+        assert_eq!(gone(&both, None, minute(50)), ["a"]);
+        assert_eq!(gone(&both, None, minute(40)), [""; 0]);
+        let off = |host| Some(Here { host, booted: minute(56) });
+        assert_eq!(found(&both, off("b"), 57), (5, 40, 0), "this host was off");
+        assert_eq!(found(&both, off("c"), 57), (5, 40, 2), "that this host was off excuses no other");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub trait RunLog {
     /// Notes a run's end and what it did. A run that is not there is an error.
     fn end_run(&mut self, run: &Run) -> Result<(), StoreError>;
 
-    /// The latest runs of a program, newest first, at most `limit`.
+    /// The latest runs of a program, newest first, at most `limit` of each host.
     fn runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError>;
 }
 

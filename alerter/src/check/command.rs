@@ -6,7 +6,7 @@ use std::path::Path;
 use config::{Environment, Settings, StorageUrl, nearest};
 use model::text::escape_to;
 use model::{EpisodeId, Severity, Timestamp};
-use storage::{AlertStore, History, Program, RUNS_LOOKED_AT, Run, SqliteStore, StoreError, habit};
+use storage::{Program, RUNS_LOOKED_AT, Run, SqliteStore, Store, StoreError, usual};
 
 use super::{Answer, Known, client, fleet, patience, problems};
 
@@ -32,8 +32,8 @@ fn open(settings: &Settings, name: Option<&str>, now: Timestamp) -> Result<Answe
 }
 
 /// What a store says of the client called `name`; `None` stands for the fleet.
-pub fn of_store<S: AlertStore + History>(
-    store: &mut S,
+pub fn of_store(
+    store: &mut dyn Store,
     settings: &Settings,
     name: Option<&str>,
     now: Timestamp,
@@ -50,8 +50,8 @@ pub fn of_store<S: AlertStore + History>(
     let present: BTreeMap<EpisodeId, Severity> =
         firing.map(|firing| (firing.episode.clone(), firing.severity)).collect();
     let runs = store.latest_runs(Program::Collector, RUNS_LOOKED_AT)?;
-    let begins: Vec<Timestamp> = runs.iter().filter(|run| run.whole).map(|run| run.begin).collect();
-    let patience = patience(settings.collector_every.or_else(|| habit(&begins)));
+    let whole: Vec<Run> = runs.iter().filter(|run| run.whole).cloned().collect();
+    let patience = patience(settings.collector_every.or_else(|| usual(&whole)));
     if let Some(subject) = name.and_then(named) {
         let latest = store.latest()?.into_iter().find(|latest| latest.name == subject.name);
         let uid = latest.as_ref().map(|latest| latest.uid);

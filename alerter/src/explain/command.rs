@@ -6,7 +6,7 @@ use config::{Settings, StorageUrl, nearest};
 use model::rule::{COLLECTOR_STALE, ISOLATED, UNREACHABLE};
 use model::text::escape_to;
 use model::{Episode, EpisodeId, Timestamp};
-use storage::{AlertStore, History, SqliteStore, StoreError};
+use storage::{SqliteStore, Store, StoreError};
 
 use super::{Subject, explain};
 use crate::fold::Known;
@@ -53,8 +53,8 @@ pub fn answer(
 }
 
 /// What a store says.
-pub fn of_store<S: AlertStore + History>(
-    store: &mut S,
+pub fn of_store(
+    store: &mut dyn Store,
     settings: &Settings,
     question: Question,
     time: &dyn Fn(Timestamp) -> String,
@@ -112,7 +112,9 @@ fn unseen(open: &[Episode], ancestors: &[&str], name: &str) -> Option<String> {
             UNREACHABLE if ancestors.contains(&client) => {
                 Some(format!("{client}, through which it is reached, is unreachable"))
             }
-            ISOLATED => Some("the collector cannot reach the network".to_owned()),
+            ISOLATED if episode.key.labels.is_empty() => {
+                Some("the collector cannot reach the network".to_owned())
+            }
             COLLECTOR_STALE => Some("the collector does not run".to_owned()),
             _ => None,
         }

@@ -7,7 +7,7 @@ use model::{AlertState, ClientMemory, ClientName, ClientUid, Labels, Outcome, Ph
 use storage::{Entry, Unevaluated};
 
 use super::findings::Finding;
-use super::{Fold, Subject};
+use super::{self as fold, Fold, Subject};
 use crate::rulebook::Rulebook;
 
 /// A verdict over the network needs so many clients that were tried.
@@ -17,6 +17,11 @@ impl Fold<'_> {
     /// All attempts of one run.
     pub(super) fn take_run(&mut self, attempts: &[Unevaluated]) {
         let mut whole_run = false;
+        let host = attempts.iter().find_map(|entry| match &entry.entry {
+            Entry::Attempt { host, .. } => Some(host.as_str()),
+            Entry::Report { .. } => None,
+        });
+        let collector = fold::collector(host.unwrap_or_default());
         let mut all: Vec<(&Unevaluated, &Outcome)> = Vec::new();
         for entry in attempts {
             if let Entry::Attempt { outcome, whole, .. } = &entry.entry {
@@ -24,12 +29,12 @@ impl Fold<'_> {
                 all.push((entry, outcome));
             }
         }
-        let run = Run::of(&all, self.rules);
+        let run = Run::of(&all, &collector, self.rules);
         let verdict = self.verdict(&run).filter(|_| whole_run);
         if let (Some((isolated, detail)), Some(end)) = (&verdict, run.end) {
-            self.take_fleet(ISOLATED, end, f64::from(u8::from(*isolated)), detail);
+            self.take_fleet((ISOLATED, &collector), end, f64::from(u8::from(*isolated)), detail);
         }
-        let is_isolated = verdict.map_or_else(|| self.is_isolated(), |(isolated, _)| isolated);
+        let is_isolated = verdict.map_or_else(|| self.is_isolated(&collector), |(isolated, _)| isolated);
         for (entry, outcome) in all {
             // What no client could answer says nothing of this one.
             if !(is_isolated && is_cut_off(outcome)) {
@@ -59,25 +64,32 @@ impl Fold<'_> {
         self.remember(uid, ClientMemory { reached, ..memory });
     }
 
-    /// One value of the fleet's own rule of that type.
-    pub(super) fn take_fleet(&mut self, kind: &str, at: Timestamp, value: f64, detail: &str) {
+    /// One value of the fleet's own rule of that type, about that collector.
+    pub(super) fn take_fleet(
+        &mut self,
+        (kind, collector): (&str, &Labels),
+        at: Timestamp,
+        value: f64,
+        detail: &str,
+    ) {
         let subject = Subject { uid: ClientUid::FLEET, name: "", at, held: None };
         let rules = self.rules;
         let own = rules.rules("").unwrap_or_default().iter().find(|terms| terms.rule.metric == kind);
         if let Some(terms) = own {
-            let finding = Finding { detail: detail.to_owned(), ..Finding::new(Labels::none(), value) };
+            let finding = Finding { detail: detail.to_owned(), ..Finding::new(collector.clone(), value) };
             self.apply(subject, *terms, &finding);
         }
     }
 
-    /// Whether the runs before came to that verdict.
-    fn is_isolated(&self) -> bool {
+    /// Whether that collector's runs before came to that verdict.
+    fn is_isolated(&self, collector: &Labels) -> bool {
         let own = self.rules.rules("").unwrap_or_default();
         let isolated = |rule: &model::RuleId| {
             own.iter().any(|terms| terms.rule.id == *rule && terms.rule.metric == ISOLATED)
         };
         let fires = |state: &AlertState| state.firing().is_some_and(|firing| firing.fine_since.is_none());
-        self.known.of_client(ClientUid::FLEET).any(|(key, state)| isolated(&key.rule) && fires(state))
+        let mut alerts = self.known.of_client(ClientUid::FLEET);
+        alerts.any(|(key, state)| isolated(&key.rule) && key.labels == *collector && fires(state))
     }
 
     /// Whether the collector could not reach the network in this run, and what speaks for it; `None` where the run says
@@ -85,7 +97,7 @@ impl Fold<'_> {
     fn verdict(&self, run: &Run) -> Option<(bool, String)> {
         let cut_off: Vec<_> = run.tried.iter().filter(|(_, outcome)| is_cut_off(outcome)).collect();
         let (tried, lost) = (run.tried.len(), cut_off.len());
-        let was_isolated = self.is_isolated();
+        let was_isolated = self.is_isolated(run.collector);
         if tried == 0 || tried < FEWEST && was_isolated && lost == tried {
             return None;
         }
@@ -111,6 +123,8 @@ impl Fold<'_> {
 
 /// What a run of the collector found as a whole.
 struct Run<'a> {
+    /// Which collector's, where there are several.
+    collector: &'a Labels,
     /// Who speaks for the network: was tried, and not through another that failed itself.
     tried: Vec<(&'a Unevaluated, &'a Outcome)>,
     failed: BTreeSet<&'a str>,
@@ -120,7 +134,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn of(attempts: &[(&'a Unevaluated, &'a Outcome)], rules: &Rulebook) -> Self {
+    fn of(attempts: &[(&'a Unevaluated, &'a Outcome)], collector: &'a Labels, rules: &Rulebook) -> Self {
         let names = |wanted: fn(&Outcome) -> bool| -> BTreeSet<&'a str> {
             let found = attempts.iter().filter(|(_, outcome)| wanted(outcome));
             found.map(|(entry, _)| entry.client_name.as_str()).collect()
@@ -133,7 +147,7 @@ impl<'a> Run<'a> {
         };
         let tried = attempts.iter().copied().filter(|(entry, outcome)| speaks(entry, outcome)).collect();
         let end = attempts.iter().map(|(entry, _)| entry.event_time).max();
-        Self { tried, host_key_changed: names(Outcome::is_host_key_changed), failed, end }
+        Self { collector, tried, host_key_changed: names(Outcome::is_host_key_changed), failed, end }
     }
 
     /// What is told instead of an alert of that type: the same of a client through which this one is reached.

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 
 use model::alert::EndReason;
 use model::{
-    AlertKey, AlertPhase, AlertState, ClientMemory, ClientUid, Episode, EpisodeEnd, EpisodeId, Fact, Reason,
-    Rule, Severity, Timestamp,
+    AlertKey, AlertPhase, AlertState, ClientMemory, ClientUid, Episode, EpisodeEnd, EpisodeId, Fact, Labels,
+    Reason, Rule, Severity, Timestamp,
 };
 use storage::{Entry, Mark, Step, Unevaluated};
 
@@ -54,10 +54,15 @@ pub fn fold(batch: &[Unevaluated], known: Known, rules: &Rulebook) -> Step {
     fold.into_step()
 }
 
+/// What tells the alerts about several collectors apart; nothing where `host` is empty, since only one collects.
+pub fn collector(host: &str) -> Labels {
+    if host.is_empty() { Labels::none() } else { Labels::one("collector", host) }
+}
+
 /// Folds what the run itself sees of the fleet, such as that the collector does not run: one value of the fleet's own
-/// rule of that type.
+/// rule of that type, about that [`collector`].
 pub fn fold_fleet(
-    kind: &str,
+    about: (&str, &Labels),
     at: Timestamp,
     value: f64,
     detail: &str,
@@ -65,7 +70,7 @@ pub fn fold_fleet(
     rules: &Rulebook,
 ) -> Step {
     let mut fold = Fold::new(known, rules);
-    fold.take_fleet(kind, at, value, detail);
+    fold.take_fleet(about, at, value, detail);
     fold.into_step()
 }
 

@@ -106,6 +106,13 @@ fn fleet() -> config::Settings {
 
 /// One run in which each of these clients ended like that; all of them were reached before.
 fn run_of(names: &[&str], outcome: &model::Outcome, whole: bool) -> Step {
+    let reached = ClientMemory { reached: Some(true), ..ClientMemory::default() };
+    let memories = (0..names.len()).map(|i| (ClientUid([i as u8 + 1; 16]), reached)).collect();
+    run_on("", names, outcome, whole, Known { memories, ..Known::default() })
+}
+
+/// The same on one of several hosts that collect.
+fn run_on(host: &str, names: &[&str], outcome: &model::Outcome, whole: bool, known: Known) -> Step {
     let (settings, run) = (fleet(), T0);
     let uid = |i: usize| ClientUid([i as u8 + 1; 16]);
     let attempt = |(i, name): (usize, &&str)| Unevaluated {
@@ -113,12 +120,35 @@ fn run_of(names: &[&str], outcome: &model::Outcome, whole: bool) -> Step {
         client: uid(i),
         client_name: name.parse().unwrap(),
         event_time: T0,
-        entry: Entry::Attempt { outcome: outcome.clone(), run, whole, host: String::new() },
+        entry: Entry::Attempt { outcome: outcome.clone(), run, whole, host: host.to_owned() },
     };
     let batch: Vec<_> = names.iter().enumerate().map(attempt).collect();
+    fold(&batch, known, &Rulebook::of(&settings))
+}
+
+#[test]
+fn that_one_of_several_collectors_is_cut_off_is_told_of_that_one() {
+    let refused = model::Outcome::Refused { detail: "connection refused".to_owned() };
     let reached = ClientMemory { reached: Some(true), ..ClientMemory::default() };
-    let memories = (0..names.len()).map(|i| (uid(i), reached)).collect();
-    fold(&batch, Known { memories, ..Known::default() }, &Rulebook::of(&settings))
+    let memories = (1..4).map(|i| (ClientUid([i; 16]), reached)).collect();
+    let names = ["a", "b", "c"];
+    let cut_off = run_on("m1", &names, &refused, true, Known { memories, ..Known::default() });
+    let episode = cut_off.episodes.first().expect("it is told");
+    assert_eq!((cut_off.episodes.len(), episode.key.labels.to_string()), (1, "collector=m1".to_owned()));
+    let known = || Known {
+        states: cut_off.states.iter().cloned().collect(),
+        episodes: cut_off.episodes.iter().map(|episode| (episode.id.clone(), episode.clone())).collect(),
+        ..Known::default()
+    };
+    let ended = |step: &Step| step.episodes.iter().filter(|episode| episode.end.is_some()).count();
+    let other = run_on("m2", &names, &model::Outcome::Collected, true, known());
+    assert_eq!(ended(&other), 0, "what another reaches says nothing of it");
+    let again = run_on("m1", &names, &model::Outcome::Collected, true, known());
+    assert_eq!(ended(&again), 1);
+    let settings = fleet();
+    let gone =
+        fold_fleet((model::rule::ISOLATED, &collector("m1")), T0, 0.0, "", known(), &Rulebook::of(&settings));
+    assert_eq!(ended(&gone), 1, "a host that collects no more is cut off from nothing");
 }
 
 #[test]

@@ -82,7 +82,8 @@ impl Teller<'_> {
             letter.field("Take on", format!("fleet-alerter ack {}", short_id(&episode.id)));
         }
         if episode.metric == ISOLATED {
-            letter.field("Not told", "that clients are unreachable, until a run reaches some");
+            let run = if episode.key.labels.is_empty() { "a run" } else { "one of its runs" };
+            letter.field("Not told", format!("that clients are unreachable, until {run} reaches some"));
         }
         if episode.metric == UNREACHABLE && !around.silenced.is_empty() {
             let silenced = around.silenced.join(", ");

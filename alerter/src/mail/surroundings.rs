@@ -47,7 +47,7 @@ pub struct Disk {
 
 impl Surroundings {
     /// Reads them; `now` is the time of the run, `open` all that is open.
-    pub fn read(store: &mut impl History, episode: &Episode, open: &[Episode], now: Timestamp) -> Self {
+    pub fn read(store: &mut dyn History, episode: &Episode, open: &[Episode], now: Timestamp) -> Self {
         let client = episode.key.client;
         let labels = &episode.key.labels;
         let metric = plotted(&episode.metric);

@@ -26,7 +26,7 @@ pub(super) struct DiskUse {
 
 /// The fullest ones of `clients`, the fullest first.
 pub(super) fn fullest(
-    store: &mut impl History,
+    store: &mut dyn History,
     latest: &[Latest],
     clients: &BTreeSet<&str>,
     span: Span,

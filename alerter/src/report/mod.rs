@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use log::{debug, error};
 use model::{Episode, Exit};
-use storage::{AlertStore, History, Latest, Message, StoreError};
+use storage::{History, Latest, Message, Store, StoreError};
 
 use self::span::{Period, Span};
 use self::summary::Summary;
@@ -35,8 +35,8 @@ struct Reader<'a> {
 
 /// Sends a report to `to`, else to the admins of `<mail>` and to everybody whom a rule tells. One that was sent is not
 /// sent again; one that could not be handed over goes out with the next run.
-pub fn report<S: AlertStore + History>(
-    store: &mut S,
+pub fn report(
+    store: &mut dyn Store,
     job: Job,
     period: Period,
     to: Option<&str>,
@@ -95,8 +95,8 @@ fn readers<'a>(job: Job<'a>, to: Option<&'a str>) -> Vec<Reader<'a>> {
     readers
 }
 
-fn message<S: History>(
-    store: &mut S,
+fn message(
+    store: &mut dyn History,
     job: Job,
     period: Period,
     sender: Sender,

@@ -8,7 +8,7 @@ use model::{
     Timestamp,
 };
 use serde::Serialize;
-use storage::{AlertStore, History, Latest, StoreError};
+use storage::{AlertStore, Latest, Store, StoreError};
 
 use super::{labels, rfc3339, unit};
 use crate::wording;
@@ -93,10 +93,7 @@ pub struct SilenceStatus {
 }
 
 /// The open episodes, oldest first.
-pub(super) fn open<S: AlertStore + History>(
-    store: &mut S,
-    now: Timestamp,
-) -> Result<Vec<AlertStatus>, StoreError> {
+pub(super) fn open(store: &mut dyn Store, now: Timestamp) -> Result<Vec<AlertStatus>, StoreError> {
     let episodes = store.open_episodes()?;
     let ids: Vec<EpisodeId> = episodes.iter().map(|episode| episode.id.clone()).collect();
     let acknowledged: BTreeMap<EpisodeId, Acknowledgement> =
@@ -146,8 +143,8 @@ fn alert(episode: &Episode, firing: Option<&Firing>, taken_on: Option<&Acknowled
 }
 
 /// What breaches, but not for long enough, oldest first.
-pub(super) fn pending<S: AlertStore>(
-    store: &mut S,
+pub(super) fn pending(
+    store: &mut dyn AlertStore,
     latest: &[Latest],
     settings: &Settings,
 ) -> Result<Vec<PendingStatus>, StoreError> {

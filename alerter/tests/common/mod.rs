@@ -15,7 +15,7 @@ use model::{
     Acknowledgement, Body, ClientName, ClientUid, Clock, Evidence, Exit, Host, Labels, Outcome, Process,
     ReaderOutcome, Record, Report, Sample, Silence, SpoolId, Timestamp,
 };
-use storage::{AlertStore, Attempt, Content, History, MemoryStore, Program, Received, ReportStore, Run};
+use storage::{Attempt, Content, MemoryStore, Program, Received, Run, Store};
 
 /// 2026-07-28 02:00:00 UTC.
 pub(crate) const T0: Timestamp = Timestamp(1_785_204_000_000);
@@ -65,7 +65,7 @@ impl Fleet<MemoryStore> {
     }
 }
 
-impl<S: ReportStore + AlertStore + History> Fleet<S> {
+impl<S: Store> Fleet<S> {
     pub(crate) fn with(store: S) -> Self {
         let process =
             Process { pid: 812, name: "postgres".to_owned(), uid: 26, cpu: Some(180.5), memory: 2 << 30 };

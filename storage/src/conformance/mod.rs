@@ -43,6 +43,7 @@ macro_rules! conformance {
             reports::the_last_event_time_never_goes_back
             reports::the_latest_attempt_tells_who_failed
             reports::the_run_log_keeps_one_entry_per_begin
+            reports::the_latest_runs_of_each_host_are_given
             clients::who_went_without_a_turn_is_known
             clients::a_new_name_takes_everything_along
             clients::old_keys_are_forgotten_and_the_newest_never

@@ -165,3 +165,16 @@ pub fn the_run_log_keeps_one_entry_per_begin(store: &mut dyn Store) -> Outcomes 
     assert!(store.end_run(&run(alerter, 77)).is_err(), "it never began");
     Ok(())
 }
+
+/// However many hosts run a program, enough of the runs of each are there to learn its habit.
+pub fn the_latest_runs_of_each_host_are_given(store: &mut dyn Store) -> Outcomes {
+    for (seconds, host) in [(10, "a"), (20, "b"), (30, "a"), (40, "a"), (50, "c")] {
+        let begun = store.begin_run(&Run { host: host.to_owned(), ..run(Program::Collector, seconds) })?;
+        store.end_run(&Run { end: Some(at(seconds)), ..begun })?;
+    }
+    let runs = RunLog::runs(store, Program::Collector, 2)?;
+    let shown: Vec<_> = runs.iter().map(|run| (run.host.as_str(), run.begin)).collect();
+    assert_eq!(shown, [("c", at(50)), ("a", at(40)), ("a", at(30)), ("b", at(20))]);
+    assert_eq!(store.latest_runs(Program::Collector, 2)?, runs);
+    Ok(())
+}

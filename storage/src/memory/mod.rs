@@ -162,8 +162,13 @@ impl RunLog for MemoryStore {
     }
 
     fn runs(&mut self, program: Program, limit: usize) -> Result<Vec<Run>, StoreError> {
-        let runs = self.runs.values().rev().filter(|run| run.program == program);
-        Ok(runs.take(limit).cloned().collect())
+        let mut of_host: BTreeMap<&str, usize> = BTreeMap::new();
+        let runs = self.runs.values().rev().filter(|run| {
+            let seen = of_host.entry(&run.host).or_default();
+            *seen += usize::from(run.program == program);
+            run.program == program && *seen <= limit
+        });
+        Ok(runs.cloned().collect())
     }
 }
 

@@ -62,7 +62,9 @@ impl RunLog for SqliteStore {
 /// The latest runs, newest first.
 pub(super) fn runs(transaction: &Transaction<'_>, program: Program, limit: usize) -> Result<Vec<Run>, Fault> {
     let mut select = transaction.prepare_cached(
-        "SELECT begin, finish, done, failed, whole, host FROM run WHERE program = ?1 ORDER BY begin DESC LIMIT ?2",
+        "SELECT begin, finish, done, failed, whole, host FROM (
+             SELECT *, row_number() OVER (PARTITION BY host ORDER BY begin DESC) AS number FROM run WHERE program = ?1)
+         WHERE number <= ?2 ORDER BY begin DESC",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let runs = select.query_map((program.name(), limit), |row| {
