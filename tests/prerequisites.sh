@@ -105,11 +105,22 @@ foreign_packages() {
     done
 }
 
-# sshd, ssh-agent, an SMTP server, certificates for it, and what runs programs of other machines.
+# Whether a PostgreSQL server is here; Debian keeps its programs out of PATH.
+have_postgres() {
+    for initdb in /usr/lib/postgresql/*/bin/initdb; do
+        [ -x "$initdb" ] && return 0
+    done
+    have initdb
+}
+
+# sshd, ssh-agent, an SMTP server, certificates for it, PostgreSQL and a pooler before it (as programs: the tests start
+# their own, no service is), and what runs programs of other machines.
 need_for_testing() {
     packages=$(missing_packages xmllint:libxml2-utils script:bsdutils ssh-agent:openssh-client ssh-keygen:openssh-client openssl:openssl)
     [ -x /usr/sbin/sshd ] || packages="$packages openssh-server"
     have_aiosmtpd || packages="$packages python3 python3-aiosmtpd"
+    have_postgres || packages="$packages postgresql"
+    [ -x /usr/sbin/pgbouncer ] || packages="$packages $(missing_packages pgbouncer:pgbouncer)"
     # The login shells that only root can give to throwaway users, and a clock for each program.
     if is_root; then
         packages="$packages $(missing_packages csh:csh tcsh:tcsh fish:fish zsh:zsh mksh:mksh \

@@ -14,6 +14,7 @@ pub mod quarantine;
 pub mod reports;
 pub mod roll_back;
 pub mod runs;
+pub mod server;
 pub mod silences;
 
 use model::record::{Host, VERSION};
