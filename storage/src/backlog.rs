@@ -1,6 +1,10 @@
-//! The order in which the alerter is given what it has not looked at. Pure.
+//! What the alerter has not looked at: the order in which it is given that, and its rows read. Pure.
 
-use crate::Mark;
+use model::wire::from_cbor;
+use model::{ClientUid, Timestamp};
+
+use crate::payload::{self, Values};
+use crate::{Entry, Mark, Unevaluated};
 
 /// The most bytes of reports that one call gives: a batch of large reports is cut short.
 pub(crate) const MAX_BYTES: usize = 32 * 1024 * 1024;
@@ -57,6 +61,39 @@ impl<E, I: Iterator<Item = Result<Queued, E>>> Runs<I> {
             piece.push((attempt.1, Mark::Attempt(attempt.2)));
         }
         Ok(Some(piece))
+    }
+}
+
+/// An entry as the backends' rows say it.
+pub(crate) struct Row {
+    pub(crate) mark: Mark,
+    pub(crate) uid: [u8; 16],
+    pub(crate) name: String,
+    pub(crate) event_time: i64,
+    /// A report's payload, or an attempt's outcome as CBOR.
+    pub(crate) blob: Vec<u8>,
+    /// Of an attempt: when its run began, whether that was about all clients, and where it ran.
+    pub(crate) run: (i64, bool, String),
+}
+
+impl Row {
+    /// Reads it; a report's values are still to be named, and put where it has no samples yet.
+    pub(crate) fn read(self) -> Result<(Unevaluated, Values), String> {
+        let fault = |fault: String| format!("{:?} of {}: {fault}", self.mark, self.name);
+        let (entry, values) = match self.mark {
+            Mark::Report(_) => {
+                let (values, extras) = payload::decode(&self.blob).map_err(fault)?;
+                (Entry::Report { samples: Vec::new(), evidence: extras.evidence }, values)
+            }
+            Mark::Attempt(_) => {
+                let outcome = from_cbor(&self.blob).map_err(fault)?;
+                let (run, whole, host) = self.run;
+                (Entry::Attempt { outcome, run: Timestamp(run), whole, host }, Vec::new())
+            }
+        };
+        let client_name = self.name.parse()?;
+        let (client, event_time) = (ClientUid(self.uid), Timestamp(self.event_time));
+        Ok((Unevaluated { mark: self.mark, client, client_name, event_time, entry }, values))
     }
 }
 

@@ -1,8 +1,10 @@
 //! What people and programs ask of the storage.
 
 use model::record::Host;
+use model::wire::from_cbor;
 use model::{ClientName, ClientUid, Episode, Labels, Outcome, Sample, Timestamp};
 
+use crate::payload::{self, Values};
 use crate::{Delivery, Message, Program, Run, StoreError};
 
 /// What people and programs ask; changes nothing.
@@ -84,4 +86,43 @@ pub struct Counts {
     pub quarantined: u64,
     /// Facts that are neither told nor in a message.
     pub untold: u64,
+}
+
+/// The latest of a client as the backends' rows say it.
+pub(crate) struct LatestRow {
+    pub(crate) name: String,
+    pub(crate) uid: [u8; 16],
+    /// When the latest attempt ended, and its outcome as CBOR.
+    pub(crate) attempt: Option<(i64, Vec<u8>)>,
+    pub(crate) last_contact: Option<i64>,
+    /// The newest report's event time, the machine as CBOR, and its payload.
+    pub(crate) report: Option<(i64, Vec<u8>, Vec<u8>)>,
+}
+
+impl LatestRow {
+    /// Reads it; the values are still to be named, and put where the report has no samples yet.
+    pub(crate) fn read(self) -> Result<(Latest, Values), String> {
+        let fault = |fault: String| format!("the latest of {}: {fault}", self.name);
+        let attempt = match &self.attempt {
+            None => None,
+            Some((at, outcome)) => Some((Timestamp(*at), from_cbor(outcome).map_err(fault)?)),
+        };
+        let (report, values, faults) = match &self.report {
+            None => (None, Vec::new(), Vec::new()),
+            Some((event_time, host, blob)) => {
+                let host = from_cbor(host).map_err(fault)?;
+                let (values, extras) = payload::decode(blob).map_err(fault)?;
+                (Some((Timestamp(*event_time), host, Vec::new())), values, extras.faults)
+            }
+        };
+        let latest = Latest {
+            name: self.name.parse()?,
+            uid: ClientUid(self.uid),
+            attempt,
+            last_contact: self.last_contact.map(Timestamp),
+            report,
+            faults,
+        };
+        Ok((latest, values))
+    }
 }

@@ -21,6 +21,7 @@ mod place;
 mod reports;
 mod run_log;
 mod sqlite;
+mod words;
 
 pub use alerts::{AlertStore, Backoff, Delivery, Entry, Mark, Message, Step, Telling, Unevaluated};
 pub use error::StoreError;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::wire::{from_cbor, to_cbor};
+use model::wire::to_cbor;
 use model::{
     Acknowledgement, AlertKey, AlertState, ClientMemory, ClientUid, Episode, EpisodeId, Fact, FactId, RuleId,
     Silence, Timestamp,
@@ -15,7 +15,7 @@ use super::{SqliteStore, episodes, outbox, parsed, run_log, silences, subject_id
 use crate::backlog::{self, merge};
 use crate::{
     AlertStore, Backoff, Delivery, Entry, Mark, Message, Program, Step, StoreError, Telling, Unevaluated,
-    old_state, payload,
+    words,
 };
 
 impl AlertStore for SqliteStore {
@@ -236,24 +236,21 @@ fn unevaluated(
             id,
         ),
     };
-    let (uid, name, blob, run, whole): (_, String, Vec<u8>, i64, bool) = transaction
+    let row = transaction
         .prepare_cached(sql)?
-        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
+        .query_row([id], |row| {
+            let run = (row.get(3)?, row.get(4)?, String::new());
+            let (uid, name, blob) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(backlog::Row { mark, uid, name, event_time: event_time.millis(), blob, run })
+        })
         .optional()?
         .ok_or_else(|| corrupt(format!("{mark:?} is marked, but is not there")))?;
-    let fault = |fault: String| corrupt(format!("{mark:?} of {name}: {fault}"));
-    let entry = match mark {
-        Mark::Report(_) => {
-            let (values, extras) = payload::decode(&blob).map_err(fault)?;
-            Entry::Report { samples: series.samples(transaction, &values)?, evidence: extras.evidence }
-        }
-        Mark::Attempt(_) => {
-            let outcome = from_cbor(&blob).map_err(fault)?;
-            Entry::Attempt { outcome, run: Timestamp(run), whole, host: String::new() }
-        }
-    };
-    let client_name = parsed(&name)?;
-    Ok((blob.len(), Unevaluated { mark, client: ClientUid(uid), client_name, event_time, entry }))
+    let bytes = row.blob.len();
+    let (mut unevaluated, values) = row.read().map_err(corrupt)?;
+    if let Entry::Report { samples, .. } = &mut unevaluated.entry {
+        *samples = series.samples(transaction, &values)?;
+    }
+    Ok((bytes, unevaluated))
 }
 
 fn note_evaluated(transaction: &Transaction<'_>, mark: Mark) -> Result<(), Fault> {
@@ -290,8 +287,7 @@ fn states(
         let labels = parsed(&row.get::<_, String>(2)?)?;
         let key = AlertKey { client: ClientUid(row.get(0)?), rule: RuleId(row.get(1)?), labels };
         let blob: Vec<u8> = row.get(3)?;
-        let state = if row.get::<_, i64>(4)? == 1 { old_state::decode(&blob) } else { from_cbor(&blob) };
-        Ok((key, state.map_err(corrupt)?))
+        Ok((key, words::state(&blob, row.get(4)?).map_err(corrupt)?))
     })?;
     let mut states = rows.collect::<Result<Vec<_>, _>>()?;
     states.sort_by(|a, b| a.0.cmp(&b.0));
@@ -309,9 +305,9 @@ fn put_state(transaction: &Transaction<'_>, key: &AlertKey, state: &AlertState) 
         let firing = state.firing().is_some();
         transaction
             .prepare_cached(
-                "REPLACE INTO alert (client_id, rule, labels, firing, state, form) VALUES (?1, ?2, ?3, ?4, ?5, 2)",
+                "REPLACE INTO alert (client_id, rule, labels, firing, state, form) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![client, key.rule.0, labels, firing, to_cbor(state)])?;
+            .execute(params![client, key.rule.0, labels, firing, to_cbor(state), words::STATE_FORM])?;
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! Episodes as rows.
 
-use model::alert::EndReason;
 use model::wire::{from_cbor, to_cbor};
-use model::{AlertKey, ClientUid, Episode, EpisodeEnd, EpisodeId, RuleId, Severity, Timestamp};
+use model::{AlertKey, ClientUid, Episode, EpisodeEnd, EpisodeId, RuleId, Timestamp};
 use rusqlite::{Row, Transaction, params};
 
 use super::fault::{Fault, corrupt};
 use super::{parsed, subject_id};
+use crate::words;
 
 /// Writes an episode over what was there of it.
 pub(super) fn put(transaction: &Transaction<'_>, episode: &Episode) -> Result<(), Fault> {
@@ -45,7 +45,7 @@ pub(super) fn put(transaction: &Transaction<'_>, episode: &Episode) -> Result<()
             episode.detail,
             to_cbor(&episode.evidence),
             episode.end.map(|end| end.at.millis()),
-            episode.end.map(|end| why(end.why)),
+            episode.end.map(|end| words::of_end(end.why)),
             episode.held,
         ])?;
     Ok(())
@@ -68,7 +68,9 @@ pub(super) fn select(
 fn read(row: &Row<'_>) -> Result<Episode, Fault> {
     let time = |index| Ok::<_, Fault>(Timestamp(row.get(index)?));
     let end = match (row.get::<_, Option<i64>>(17)?, row.get::<_, Option<String>>(18)?) {
-        (Some(at), Some(why)) => Some(EpisodeEnd { at: Timestamp(at), why: end_reason(&why)? }),
+        (Some(at), Some(why)) => {
+            Some(EpisodeEnd { at: Timestamp(at), why: words::end(&why).map_err(corrupt)? })
+        }
         _ => None,
     };
     Ok(Episode {
@@ -82,7 +84,7 @@ fn read(row: &Row<'_>) -> Result<Episode, Fault> {
         metric: row.get(5)?,
         begin: time(6)?,
         fired: time(7)?,
-        severity: severity(&row.get::<_, String>(8)?)?,
+        severity: words::severity(&row.get::<_, String>(8)?).map_err(corrupt)?,
         first_value: row.get(9)?,
         limit: row.get(10)?,
         peak: row.get(11)?,
@@ -94,30 +96,4 @@ fn read(row: &Row<'_>) -> Result<Episode, Fault> {
         evidence: from_cbor(&row.get::<_, Vec<u8>>(16)?).map_err(corrupt)?,
         end,
     })
-}
-
-pub(super) fn severity(text: &str) -> Result<Severity, Fault> {
-    text.parse().map_err(|()| corrupt(format!("{text:?} is no severity")))
-}
-
-fn why(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Recovered => "recovered",
-        EndReason::RuleEdited => "rule-edited",
-        EndReason::Vanished => "vanished",
-        EndReason::RuleRemoved => "rule-removed",
-        EndReason::ClientRemoved => "client-removed",
-    }
-}
-
-fn end_reason(text: &str) -> Result<EndReason, Fault> {
-    const ALL: [EndReason; 5] = [
-        EndReason::Recovered,
-        EndReason::RuleEdited,
-        EndReason::Vanished,
-        EndReason::RuleRemoved,
-        EndReason::ClientRemoved,
-    ];
-    let found = ALL.into_iter().find(|reason| why(*reason) == text);
-    found.ok_or_else(|| corrupt(format!("{text:?} is no reason for an episode's end")))
 }

@@ -1,12 +1,12 @@
 //! What people and programs ask.
 
-use model::wire::from_cbor;
 use model::{ClientUid, Episode, Labels, Sample, Timestamp};
 use rusqlite::{Row, Transaction};
 
 use super::fault::{Fault, corrupt};
 use super::series::{self, Series};
-use super::{SqliteStore, episodes, outbox, parsed, run_log};
+use super::{SqliteStore, episodes, outbox, run_log};
+use crate::history::LatestRow;
 use crate::{Counts, Delivery, History, Latest, Message, Program, Run, StoreError, payload};
 
 impl History for SqliteStore {
@@ -143,27 +143,19 @@ fn each_report(
 }
 
 fn latest(transaction: &Transaction<'_>, series: &mut Series, row: &Row<'_>) -> Result<Latest, Fault> {
-    let name: String = row.get(0)?;
-    let fault = |fault: String| corrupt(format!("the latest of {name}: {fault}"));
     let attempt = match row.get::<_, Option<i64>>(2)? {
         None => None,
-        Some(at) => Some((Timestamp(at), from_cbor(&row.get::<_, Vec<u8>>(3)?).map_err(fault)?)),
+        Some(at) => Some((at, row.get(3)?)),
     };
-    let (report, faults) = match row.get::<_, Option<i64>>(5)? {
-        None => (None, Vec::new()),
-        Some(event_time) => {
-            let host = from_cbor(&row.get::<_, Vec<u8>>(6)?).map_err(fault)?;
-            let (values, extras) = payload::decode(&row.get::<_, Vec<u8>>(7)?).map_err(fault)?;
-            let samples: Vec<Sample> = series.samples(transaction, &values)?;
-            (Some((Timestamp(event_time), host, samples)), extras.faults)
-        }
+    let report = match row.get::<_, Option<i64>>(5)? {
+        None => None,
+        Some(event_time) => Some((event_time, row.get(6)?, row.get(7)?)),
     };
-    Ok(Latest {
-        name: parsed(&name)?,
-        uid: ClientUid(row.get(1)?),
-        attempt,
-        last_contact: row.get::<_, Option<i64>>(4)?.map(Timestamp),
-        report,
-        faults,
-    })
+    let (name, uid, last_contact) = (row.get(0)?, row.get(1)?, row.get(4)?);
+    let row = LatestRow { name, uid, attempt, last_contact, report };
+    let (mut latest, values) = row.read().map_err(corrupt)?;
+    if let Some((_, _, samples)) = &mut latest.report {
+        *samples = series.samples(transaction, &values)?;
+    }
+    Ok(latest)
 }

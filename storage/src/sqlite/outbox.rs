@@ -1,11 +1,10 @@
 //! Facts, and the messages that tell them.
 
-use model::{EpisodeId, Fact, FactId, Reason, Timestamp};
+use model::{EpisodeId, Fact, FactId, Timestamp};
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
-use super::episodes::severity;
 use super::fault::{Fault, corrupt, refused};
-use crate::{Delivery, Message, Telling};
+use crate::{Delivery, Message, Telling, words};
 
 /// Keeps a fact, unless it is there.
 pub(super) fn put_fact(transaction: &Transaction<'_>, fact: &Fact) -> Result<(), Fault> {
@@ -19,7 +18,7 @@ pub(super) fn put_fact(transaction: &Transaction<'_>, fact: &Fact) -> Result<(),
             fact.episode.0,
             fact.receiver,
             fact.ordinal,
-            reason(fact.reason),
+            words::of_reason(fact.reason),
             fact.severity.to_string(),
             fact.at.millis(),
             fact.after.millis()
@@ -71,8 +70,8 @@ fn read_fact(row: &Row<'_>) -> Result<Fact, Fault> {
         episode: EpisodeId(row.get(1)?),
         receiver: row.get(2)?,
         ordinal: row.get(3)?,
-        reason: parse_reason(&row.get::<_, String>(4)?)?,
-        severity: severity(&row.get::<_, String>(5)?)?,
+        reason: words::reason(&row.get::<_, String>(4)?).map_err(corrupt)?,
+        severity: words::severity(&row.get::<_, String>(5)?).map_err(corrupt)?,
         at: Timestamp(row.get(6)?),
         after: Timestamp(row.get(7)?),
     })
@@ -144,36 +143,22 @@ pub(super) fn note(
 ) -> Result<(), Fault> {
     let (id, _, before) =
         find(transaction, message_id)?.ok_or_else(|| refused(format!("there is no message {message_id}")))?;
+    let (status, detail) = words::of_delivery(delivery);
     if let Some(before) = before.filter(|before| !before.may_become(delivery)) {
-        let text =
-            format!("the message {message_id} is {} and cannot become {}", name(&before), name(delivery));
-        return Err(refused(text));
+        let (before, _) = words::of_delivery(&before);
+        return Err(refused(format!("the message {message_id} is {before} and cannot become {status}")));
     }
-    match delivery {
-        Delivery::Dissolved => {
-            transaction.execute("UPDATE fact SET message_id = NULL WHERE message_id = ?1", [id])?;
-            transaction.execute("DELETE FROM message WHERE message_id = ?1", [id])?;
-        }
-        Delivery::InDoubt { detail } => set_status(transaction, id, delivery, detail, at)?,
-        Delivery::Sent | Delivery::Permanent { .. } => {
-            let detail = if let Delivery::Permanent { detail } = delivery { detail } else { "" };
-            set_status(transaction, id, delivery, detail, at)?;
-            transaction.execute("UPDATE fact SET told = 1 WHERE message_id = ?1", [id])?;
-        }
+    if *delivery == Delivery::Dissolved {
+        transaction.execute("UPDATE fact SET message_id = NULL WHERE message_id = ?1", [id])?;
+        transaction.execute("DELETE FROM message WHERE message_id = ?1", [id])?;
+        return Ok(());
     }
-    Ok(())
-}
-
-fn set_status(
-    transaction: &Transaction<'_>,
-    id: i64,
-    delivery: &Delivery,
-    detail: &str,
-    at: Timestamp,
-) -> Result<(), Fault> {
     transaction
         .prepare_cached("UPDATE message SET status = ?2, detail = ?3, noted = ?4 WHERE message_id = ?1")?
-        .execute((id, name(delivery), detail, at.millis()))?;
+        .execute((id, status, detail, at.millis()))?;
+    if let Delivery::Sent | Delivery::Permanent { .. } = delivery {
+        transaction.execute("UPDATE fact SET told = 1 WHERE message_id = ?1", [id])?;
+    }
     Ok(())
 }
 
@@ -202,14 +187,7 @@ fn whole(transaction: &Transaction<'_>, (id, mut message, delivery): Kept) -> Re
 }
 
 fn read(row: &Row<'_>) -> Result<Kept, Fault> {
-    let (status, detail): (String, String) = (row.get(6)?, row.get(7)?);
-    let delivery = match status.as_str() {
-        "waiting" => None,
-        "sent" => Some(Delivery::Sent),
-        "in-doubt" => Some(Delivery::InDoubt { detail }),
-        "permanent" => Some(Delivery::Permanent { detail }),
-        _ => return Err(corrupt(format!("a message is {status:?}"))),
-    };
+    let delivery = words::delivery(&row.get::<_, String>(6)?, row.get(7)?).map_err(corrupt)?;
     let message = Message {
         id: row.get(1)?,
         receiver: row.get(2)?,
@@ -219,40 +197,4 @@ fn read(row: &Row<'_>) -> Result<Kept, Fault> {
         facts: Vec::new(),
     };
     Ok((row.get(0)?, message, delivery))
-}
-
-/// A message's `status`.
-fn name(delivery: &Delivery) -> &'static str {
-    match delivery {
-        Delivery::Sent => "sent",
-        Delivery::Dissolved => "dissolved",
-        Delivery::InDoubt { .. } => "in-doubt",
-        Delivery::Permanent { .. } => "permanent",
-    }
-}
-
-fn reason(reason: Reason) -> &'static str {
-    match reason {
-        Reason::First => "first",
-        Reason::Worse => "worse",
-        Reason::Flapping => "flapping",
-        Reason::Steady => "steady",
-        Reason::Reminder => "reminder",
-        Reason::Escalated => "escalated",
-        Reason::Resolved => "resolved",
-    }
-}
-
-fn parse_reason(text: &str) -> Result<Reason, Fault> {
-    const ALL: [Reason; 7] = [
-        Reason::First,
-        Reason::Worse,
-        Reason::Flapping,
-        Reason::Steady,
-        Reason::Reminder,
-        Reason::Escalated,
-        Reason::Resolved,
-    ];
-    let found = ALL.into_iter().find(|known| reason(*known) == text);
-    found.ok_or_else(|| corrupt(format!("{text:?} is no reason")))
 }
