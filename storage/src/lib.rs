@@ -18,6 +18,8 @@ mod old_state;
 mod overdue;
 mod payload;
 mod place;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod reports;
 mod run_log;
 mod sqlite;
@@ -29,6 +31,8 @@ pub use history::{Counts, History, Latest};
 pub use lock::RunLock;
 pub use memory::MemoryStore;
 pub use overdue::{Here, Punctuality, RUNS_LOOKED_AT, booted, gone, habit, overdue, punctuality, usual};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresAccess, PostgresStore};
 pub use reports::{
     Attempt, Claimed, ClientRow, Content, QUARANTINED_BYTES, QUARANTINED_RECORDS, Received, ReportStore,
     SealedKey,

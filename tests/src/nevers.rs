@@ -21,15 +21,19 @@ pub const ARROWS: [(&str, &[&str]); 9] = [
 pub const NEVER_LINKED: [(&str, &[&str]); 6] = [
     ("alerter", &["ssh2", "libssh2-sys", "ssh-key", "envelope", "hpke", "local-probe"]),
     ("collector", &["lettre"]),
-    ("local-probe", &["rusqlite", "ssh2", "libssh2-sys", "lettre", "tokio", "clap", "config", "storage"]),
+    (
+        "local-probe",
+        &["rusqlite", "postgres", "ssh2", "libssh2-sys", "lettre", "tokio", "clap", "config", "storage"],
+    ),
     ("model", &["rustix", "rusqlite", "ssh2", "lettre", "log", "ring"]),
     ("config", &["rusqlite", "ssh2", "lettre", "ring"]),
     ("storage", &["ssh2", "lettre", "config", "envelope"]),
 ];
 
 /// Who alone may depend on a crate directly.
-pub const ONLY_THROUGH: [(&str, &str); 6] = [
+pub const ONLY_THROUGH: [(&str, &str); 7] = [
     ("rusqlite", "storage"),
+    ("postgres", "storage"),
     ("lettre", "alerter"),
     ("ureq", "heartbeat"),
     ("ssh2", "collector"),

@@ -1,0 +1,118 @@
+//! Failures of the server, the driver and the network as a [`StoreError`], and whether trying again may help.
+
+use std::error::Error as _;
+
+use postgres::Error;
+use postgres::error::SqlState;
+
+use crate::StoreError;
+
+/// A [`StoreError`] that `?` makes of the driver's errors; it keeps the driver's type out of this crate's API.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) error: StoreError,
+    pub(super) kind: Kind,
+    /// What the server calls it.
+    pub(super) code: Option<SqlState>,
+}
+
+/// What to do about a transaction that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It fails again.
+    Final,
+    /// Another transaction was in its way: it may go on anew.
+    Conflict,
+    /// The connection is of no use any more, or the server takes nothing now: anew, over a new connection.
+    Lost,
+}
+
+impl Fault {
+    fn of(error: StoreError, kind: Kind) -> Self {
+        Self { error, kind, code: None }
+    }
+
+    /// Whether the server says that.
+    pub(super) fn is(&self, code: &SqlState) -> bool {
+        self.code.as_ref() == Some(code)
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        fault.error
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::of(error, Kind::Final)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let Some(said) = error.as_db_error() else {
+            return Self::of(StoreError::Unreachable(chain(&error)), Kind::Lost);
+        };
+        let kind = kind(said.code());
+        let text = format!("{} (SQLSTATE {})", model::text::escape(said.message()), said.code().code());
+        Self { error: told(said.code(), text), kind, code: Some(said.code().clone()) }
+    }
+}
+
+/// What is to be done, by the classes of <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
+fn kind(code: &SqlState) -> Kind {
+    match code.code() {
+        // serialization_failure, deadlock_detected
+        "40001" | "40P01" => Kind::Conflict,
+        // statement_completion_unknown; admin_shutdown, crash_shutdown, cannot_connect_now, idle sessions that were ended;
+        // read_only_sql_transaction: a server that was primary; too_many_connections.
+        "40003" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "53300" => Kind::Lost,
+        // connection exceptions
+        other if other.starts_with("08") => Kind::Lost,
+        _ => Kind::Final,
+    }
+}
+
+fn told(code: &SqlState, text: String) -> StoreError {
+    match code.code() {
+        "42501" => StoreError::Denied(text),
+        // disk_full
+        "53100" => StoreError::Full,
+        // data_corrupted, index_corrupted
+        "XX001" | "XX002" => StoreError::Corrupt(text),
+        // lock_not_available: the limit on how long a lock is waited for
+        "55P03" => StoreError::Busy,
+        // invalid_catalog_name: no such database
+        "3D000" => StoreError::Unreachable(text),
+        // invalid authorization
+        other if other.starts_with("28") => StoreError::Unreachable(text),
+        _ if kind(code) == Kind::Lost => StoreError::Unreachable(text),
+        _ => StoreError::Other(text),
+    }
+}
+
+/// What the driver says, with its causes: "error connecting to server: connection refused".
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    model::text::escape(&text).into()
+}
+
+/// What the storage holds but no statement of ours writes.
+pub(super) fn corrupt(what: impl std::fmt::Display) -> Fault {
+    StoreError::Corrupt(what.to_string()).into()
+}
+
+/// What the caller asked for and cannot be.
+pub(super) fn refused(what: impl Into<String>) -> Fault {
+    StoreError::Other(what.into()).into()
+}

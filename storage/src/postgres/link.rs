@@ -1,0 +1,199 @@
+//! The connection, and transactions over it that are tried again.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::fault::{Fault, Kind, refused};
+use super::values::{Param, Row};
+use crate::StoreError;
+
+/// How a transaction begins. What is set holds for it alone (`SET LOCAL`), since a pooler may give the next one another
+/// connection. A transaction whose client is gone without a word must not keep its locks: the server ends it.
+const LIMITS: &str = "; SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'; \
+                      SET LOCAL idle_in_transaction_session_timeout = '20s'";
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It reads one state of the database.
+    Read,
+    /// It writes.
+    Write,
+}
+
+impl Mode {
+    fn begin(self) -> String {
+        let begin = match self {
+            Self::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Self::Write => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+        };
+        format!("{begin}{LIMITS}")
+    }
+}
+
+/// A transaction that goes on.
+pub(super) struct Tx<'a> {
+    client: &'a mut Client,
+    /// Whether a statement failed: the server takes no other then, and nothing may be committed.
+    failed: bool,
+}
+
+impl Tx<'_> {
+    /// Runs a statement; gives how many rows it changed.
+    pub(super) fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, Fault> {
+        let done = self.client.execute_typed(sql, params);
+        self.noted(done)
+    }
+
+    /// The rows that a statement gives.
+    pub(super) fn rows(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
+        let rows = self.client.query_typed(sql, params);
+        Ok(self.noted(rows)?.into_iter().map(Row).collect())
+    }
+
+    /// The one row that a statement gives, if it gives one.
+    pub(super) fn row(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Option<Row>, Fault> {
+        Ok(self.rows(sql, params)?.into_iter().next())
+    }
+
+    /// Runs statements of the schema, without parameters.
+    pub(super) fn batch(&mut self, sql: &str) -> Result<(), Fault> {
+        let done = self.client.batch_execute(sql);
+        self.noted(done)
+    }
+
+    fn noted<T>(&mut self, result: Result<T, postgres::Error>) -> Result<T, Fault> {
+        self.failed |= result.is_err();
+        Ok(result?)
+    }
+}
+
+/// What came of one try.
+pub(super) enum Tried<T> {
+    /// It is committed.
+    Committed(T),
+    /// The connection was lost in COMMIT: nobody said whether it happened.
+    Unsure(T, Fault),
+    /// It did not happen.
+    Failed(Fault),
+}
+
+/// The way to the database: one connection, made anew where it is lost.
+pub(super) struct Link {
+    config: Config,
+    tls: MakeRustlsConnect,
+    patience: Duration,
+    client: Option<Client>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The configuration holds the password.
+        f.debug_struct("Link").field("connected", &self.client.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// A way that is not gone yet. What fails is tried again for `patience` in all.
+    pub(super) fn new(config: Config, tls: MakeRustlsConnect, patience: Duration) -> Self {
+        Self { config, tls, patience, client: None }
+    }
+
+    /// Another connection to the same database.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.config.clone(), self.tls.clone(), self.patience)
+    }
+
+    /// How long what fails is tried again.
+    pub(super) fn patience(&self) -> Patience {
+        Patience { until: Instant::now() + self.patience, pause: FIRST_PAUSE }
+    }
+
+    /// One try of a transaction.
+    pub(super) fn once<T>(
+        &mut self,
+        mode: Mode,
+        work: &mut dyn FnMut(&mut Tx<'_>) -> Result<T, Fault>,
+    ) -> Tried<T> {
+        let tried = self.tried(mode, work).unwrap_or_else(Tried::Failed);
+        if let Tried::Failed(Fault { kind: Kind::Lost, .. }) | Tried::Unsure(..) = tried {
+            self.client = None;
+        }
+        tried
+    }
+
+    fn tried<T>(
+        &mut self,
+        mode: Mode,
+        work: &mut dyn FnMut(&mut Tx<'_>) -> Result<T, Fault>,
+    ) -> Result<Tried<T>, Fault> {
+        let client = match &mut self.client {
+            Some(client) => client,
+            none => none.insert(self.config.connect(self.tls.clone())?),
+        };
+        client.batch_execute(&mode.begin())?;
+        let mut tx = Tx { client, failed: false };
+        let value = match work(&mut tx) {
+            Ok(_) if tx.failed => return Err(refused("a statement failed, and nobody said so")),
+            Ok(value) => value,
+            Err(fault) => {
+                // What goes on after it must not stand in this transaction.
+                if fault.kind != Kind::Lost && client.batch_execute("ROLLBACK").is_err() {
+                    self.client = None;
+                }
+                return Err(fault);
+            }
+        };
+        match client.batch_execute("COMMIT").map_err(Fault::from) {
+            Ok(()) => Ok(Tried::Committed(value)),
+            Err(fault) if fault.kind == Kind::Lost => Ok(Tried::Unsure(value, fault)),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// A transaction that may be done again where nobody said whether it happened.
+    pub(super) fn again<T>(
+        &mut self,
+        mode: Mode,
+        mut work: impl FnMut(&mut Tx<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let mut patience = self.patience();
+        loop {
+            match self.once(mode, &mut work) {
+                Tried::Committed(value) => return Ok(value),
+                Tried::Unsure(_, fault) | Tried::Failed(fault) => patience.after(fault)?,
+            }
+        }
+    }
+}
+
+/// The first pause before a transaction is tried again; each is twice the one before, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long one goes on trying.
+#[derive(Debug)]
+pub(super) struct Patience {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    /// Waits a little after `fault`, or gives it back where trying again does not help or took too long.
+    pub(super) fn after(&mut self, fault: Fault) -> Result<(), Fault> {
+        let over = Instant::now() + self.pause > self.until;
+        match fault.kind {
+            Kind::Final => return Err(fault),
+            Kind::Conflict if over => return Err(Fault { error: StoreError::Busy, ..fault }),
+            Kind::Lost if over => return Err(fault),
+            Kind::Conflict | Kind::Lost => {}
+        }
+        log::debug!("storage: a transaction is tried again: {}", fault.error);
+        thread::sleep(self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+}
