@@ -45,15 +45,7 @@ pub fn run(
     transport: Option<&mut dyn Transport>,
 ) -> Result<Exit, StoreError> {
     let rules = Rulebook::of(job.settings);
-    let log = store.begin_run(&Run {
-        program: Program::Alerter,
-        host: job.letterhead.hostname.to_owned(),
-        begin: job.now,
-        end: None,
-        done: 0,
-        failed: 0,
-        whole: true,
-    })?;
+    let log = begin(store, job, true)?;
     fold_backlog(store, &rules)?;
     close_removed(store, &rules)?;
     observe_collector(store, &rules, job)?;
@@ -61,9 +53,20 @@ pub fn run(
         Some(transport) => tell(store, job, &rules, transport)?,
         None => keep(store, job)?,
     };
+    end(store, job, log, tally)
+}
+
+/// Begins a run; one that does not evaluate is not `whole`, and says nothing of whether the alerter runs.
+pub(crate) fn begin(store: &mut dyn Store, job: Job, whole: bool) -> Result<Run, StoreError> {
+    let (program, host) = (Program::Alerter, job.letterhead.hostname.to_owned());
+    store.begin_run(&Run { program, host, begin: job.now, end: None, done: 0, failed: 0, whole })
+}
+
+/// Notes its end; the exit status that says how it went.
+pub(crate) fn end(store: &mut dyn Store, job: Job, log: Run, tally: Tally) -> Result<Exit, StoreError> {
     let Tally { sent: done, failed } = tally;
     store.end_run(&Run { end: Some((job.clock)()), done, failed, ..log })?;
-    Ok(if tally.failed == 0 { Exit::Ok } else { Exit::Partial })
+    Ok(if failed == 0 { Exit::Ok } else { Exit::Partial })
 }
 
 /// Folds everything that was not evaluated yet, batch by batch.

@@ -61,7 +61,7 @@ pub fn of_store(
         return Ok(client(Known { client: subject, report, problems: &problems }, patience, now));
     }
     // One that is killed in every run says nothing of the fleet.
-    let ended = |runs: Vec<Run>| runs.into_iter().filter_map(|run| run.end).max();
+    let ended = |runs: Vec<Run>| runs.into_iter().filter(|run| run.whole).filter_map(|run| run.end).max();
     let collected = ended(runs);
     let evaluated = ended(store.latest_runs(Program::Alerter, RUNS_LOOKED_AT)?);
     let problems = problems(open.iter(), &present);

@@ -17,7 +17,7 @@ use crate::mail::{self, Manner, Sender};
 use crate::mailings::Mailings;
 use crate::outbox::Outbox;
 use crate::rulebook::Rulebook;
-use crate::run::Job;
+use crate::run::{self, Job};
 use crate::transport::Transport;
 
 /// The most episodes that a report looks at.
@@ -42,6 +42,8 @@ pub fn report(
     to: Option<&str>,
     transport: &mut dyn Transport,
 ) -> Result<Exit, StoreError> {
+    // Two hosts may be told to send it at the same time.
+    let log = run::begin(store, job, false)?;
     let latest = store.latest()?;
     let installation = store.installation()?;
     let sender =
@@ -65,7 +67,8 @@ pub fn report(
             }
         }
     }
-    Ok(if outbox.tally().failed == 0 { Exit::Ok } else { Exit::Partial })
+    let tally = outbox.tally();
+    run::end(store, job, log, tally)
 }
 
 /// Whether anybody gets a report.
