@@ -6,11 +6,18 @@
 //! writes goes through its fence ([`run_log`]), so that nothing is taken of a run that others think dead, and nothing twice.
 
 mod access;
+mod alerts;
+mod backlog;
+mod episodes;
 mod fault;
+mod history;
 mod link;
 mod migrate;
+mod outbox;
 mod run_log;
 mod series;
+mod silences;
+mod states;
 mod tls;
 mod values;
 
