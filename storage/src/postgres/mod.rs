@@ -8,18 +8,27 @@
 mod access;
 mod alerts;
 mod backlog;
+mod batch;
+mod claims;
+mod clients;
 mod episodes;
 mod fault;
 mod history;
+mod keeper;
 mod link;
 mod migrate;
 mod outbox;
+mod reports;
 mod run_log;
 mod series;
 mod silences;
 mod states;
+mod store;
 mod tls;
 mod values;
+
+#[cfg(test)]
+mod tests;
 
 use model::{ClientUid, storage_url::PostgresUrl};
 

@@ -7,12 +7,14 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::Timestamp;
 
 use super::PostgresStore;
 use super::fault::{Fault, refused};
+use super::keeper::Keeper;
 use super::link::{Mode, Tried, Tx};
 use super::series::Series;
 use super::values::{Row, params};
@@ -22,8 +24,10 @@ use crate::{Program, Run, RunLog, StoreError};
 pub(super) const CLOCK: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)";
 
 /// The run that a store has begun and not ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Held {
+    /// Ends with this.
+    _keeper: Arc<Keeper>,
     pub(super) run_id: i64,
     pub(super) program: Program,
     pub(super) begin: Timestamp,
@@ -163,7 +167,8 @@ impl RunLog for PostgresStore {
         // What this store began before is over from here on; this is no part of it.
         self.run = None;
         let (run, began) = self.write(|tx, _| begin(tx, run, run_id, lease))?;
-        self.run = Some(Held { run_id, program: run.program, begin: run.begin, began });
+        let keeper = Arc::new(Keeper::start(self.link.another(), run_id, lease)?);
+        self.run = Some(Held { run_id, program: run.program, begin: run.begin, began, _keeper: keeper });
         Ok(run)
     }
 
