@@ -73,11 +73,7 @@ fn column<'a, T>(episodes: &[&'a Episode], of: impl Fn(&'a Episode) -> T) -> Vec
 }
 
 /// The episodes that `condition` finds, in the order that it asks for.
-pub(super) fn select(
-    tx: &mut Tx<'_>,
-    condition: &str,
-    params: &[Param<'_>],
-) -> Result<Vec<Episode>, Fault> {
+pub(super) fn select(tx: &mut Tx<'_>, condition: &str, params: &[Param<'_>]) -> Result<Vec<Episode>, Fault> {
     let sql = format!(
         "SELECT episode_id, uid, rule, labels, client_name, metric, begin, fired, severity, first_value, limit_value,
                 peak, peak_at, last_value, last_at, detail, evidence, end_at, end_why, held

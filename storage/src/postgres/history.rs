@@ -107,7 +107,7 @@ impl History for PostgresStore {
     }
 
     fn last_run(&mut self, program: Program) -> Result<Option<Run>, StoreError> {
-        Ok(self.runs(program, 1)?.pop())
+        Ok(self.runs(program, 1)?.into_iter().next())
     }
 
     fn counts(&mut self) -> Result<Counts, StoreError> {
@@ -121,7 +121,12 @@ impl History for PostgresStore {
             )?;
             let counts = counts.ok_or_else(|| corrupt("nothing can be counted"))?;
             let count = |index| Ok::<_, Fault>(counts.get::<i64>(index)?.cast_unsigned());
-            Ok(Counts { reports: count(0)?, unevaluated: count(1)?, quarantined: count(2)?, untold: count(3)? })
+            Ok(Counts {
+                reports: count(0)?,
+                unevaluated: count(1)?,
+                quarantined: count(2)?,
+                untold: count(3)?,
+            })
         })
     }
 }

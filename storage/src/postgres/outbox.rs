@@ -40,11 +40,7 @@ pub(super) fn drop_facts(tx: &mut Tx<'_>, facts: &[FactId]) -> Result<(), Fault>
         "UPDATE fact SET told = true WHERE fact_id = ANY ($1) AND (told OR message_id IS NULL)",
         params![facts.as_slice()],
     )?;
-    if dropped == facts.len() as u64 {
-        Ok(())
-    } else {
-        Err(refused("a fact is in a message, or not there"))
-    }
+    if dropped == facts.len() as u64 { Ok(()) } else { Err(refused("a fact is in a message, or not there")) }
 }
 
 fn distinct(facts: &[FactId]) -> Vec<FactId> {

@@ -273,10 +273,13 @@ fn end(tx: &mut Tx<'_>, run: &Run) -> Result<(), Fault> {
     })
 }
 
-/// The latest runs, newest first.
+/// The latest runs of each host, newest first.
 pub(super) fn runs(tx: &mut Tx<'_>, program: Program, limit: usize) -> Result<Vec<Run>, Fault> {
     let rows = tx.rows(
-        "SELECT begin, finish, done, failed, whole, host FROM run WHERE program = $1 ORDER BY begin DESC LIMIT $2",
+        "SELECT begin, finish, done, failed, whole, host FROM (
+             SELECT run.*, row_number() OVER (PARTITION BY host ORDER BY begin DESC) AS number
+             FROM run WHERE program = $1) AS latest
+         WHERE number <= $2 ORDER BY begin DESC",
         params![program.name(), i64::try_from(limit).unwrap_or(i64::MAX)],
     )?;
     let run = |row: &Row| {

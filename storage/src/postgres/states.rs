@@ -109,10 +109,7 @@ pub(super) fn put(
 /// The columns of the keys.
 type Keys<'a> = (Vec<i64>, Vec<&'a str>, Vec<String>);
 
-fn columns<'a>(
-    subjects: &Subjects,
-    states: &[(&'a AlertKey, &'a AlertState)],
-) -> Result<Keys<'a>, Fault> {
+fn columns<'a>(subjects: &Subjects, states: &[(&'a AlertKey, &'a AlertState)]) -> Result<Keys<'a>, Fault> {
     let keys = || states.iter().map(|(key, _)| *key);
     let clients = keys().map(|key| subject(subjects, key.client)).collect::<Result<_, _>>()?;
     let rules = keys().map(|key| key.rule.0.as_str()).collect();
@@ -151,8 +148,7 @@ pub(super) fn put_memories(
     }
     let memories: BTreeMap<ClientUid, &ClientMemory> =
         memories.iter().map(|(uid, memory)| (*uid, memory)).collect();
-    let clients: Vec<i64> =
-        memories.keys().map(|uid| subject(subjects, *uid)).collect::<Result<_, _>>()?;
+    let clients: Vec<i64> = memories.keys().map(|uid| subject(subjects, *uid)).collect::<Result<_, _>>()?;
     let times = |of: fn(&ClientMemory) -> Option<Timestamp>| -> Vec<Option<i64>> {
         memories.values().map(|memory| of(memory).map(Timestamp::millis)).collect()
     };

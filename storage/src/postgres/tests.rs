@@ -1,0 +1,36 @@
+//! What every backend does, on a real server; and what only a server can do wrong.
+
+use std::time::Duration;
+
+use model::storage_url::{PgHost, PgServer, PgTls, PostgresUrl};
+
+use super::{PostgresAccess, PostgresStore};
+use crate::Program;
+use crate::conformance::server::Server;
+
+mod conform {
+    crate::conformance!(super::fresh());
+}
+
+/// A new store in a database of its own; both end with the process.
+fn fresh() -> ((), PostgresStore) {
+    let server = Server::shared();
+    ((), open(&url(server.address(), server.port(), &server.database())))
+}
+
+fn url(host: &str, port: u16, database: &str) -> PostgresUrl {
+    PostgresUrl {
+        servers: vec![PgServer { host: PgHost::Name(host.to_owned()), port }],
+        database: Some(database.to_owned()),
+        user: Some("postgres".to_owned()),
+        tls: PgTls::Disable,
+        ca_file: None,
+        client_certificate: None,
+        client_key: None,
+        connect_timeout: Duration::from_secs(10),
+    }
+}
+
+fn open(url: &PostgresUrl) -> PostgresStore {
+    PostgresStore::open(url, &PostgresAccess::new(Program::Collector)).expect("the store opens")
+}
