@@ -11,6 +11,7 @@ pub mod clients;
 pub mod history;
 pub mod outbox;
 pub mod quarantine;
+pub mod relay;
 pub mod reports;
 pub mod roll_back;
 pub mod runs;
