@@ -6,13 +6,16 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use alerter::transport::{Answer, Fault, Scope, Stage, Transport};
 use common::{Fleet, at, settings};
 use config::Settings;
+use model::storage_url::{PgHost, PgServer, PgTls, PostgresUrl};
 use model::{Labels, Outcome, Phase, Reason, Sample, Silence};
 use proptest::prelude::*;
-use storage::{AlertStore as _, History as _, MemoryStore, Message};
+use storage::conformance::server::Server;
+use storage::{MemoryStore, Message, PostgresAccess, PostgresStore, Program, Store};
 
 const CLIENTS: [&str; 5] = ["gw", "web1", "web2", "db1", "db2"];
 
@@ -98,7 +101,7 @@ prop_compose! {
     }
 }
 
-fn happen(fleet: &mut Fleet<MemoryStore>, i: usize, tick: &Tick) {
+fn happen<S: Store>(fleet: &mut Fleet<S>, i: usize, tick: &Tick) {
     let minute = i as i64 * 5;
     if let Some(client) = tick.silence {
         let (from, until, target) = (at(minute), at(minute + 30), CLIENTS[client].to_owned());
@@ -133,9 +136,9 @@ fn happen(fleet: &mut Fleet<MemoryStore>, i: usize, tick: &Tick) {
 }
 
 /// All episodes and facts after these ticks, with a run after each of which `runs` says so, and one at the end.
-fn contents(ticks: &[Tick], runs: &[bool]) -> (Vec<String>, BTreeSet<String>) {
+fn contents<S: Store>(store: S, ticks: &[Tick], runs: &[bool]) -> (Vec<String>, BTreeSet<String>) {
     let settings = fleet();
-    let mut fleet = Fleet::new();
+    let mut fleet = Fleet::with(store);
     for (i, tick) in ticks.iter().enumerate() {
         happen(&mut fleet, i, tick);
         if runs.get(i) == Some(&true) {
@@ -201,9 +204,13 @@ impl Transport for Post {
 }
 
 /// What everybody was told of each episode in the end, by mails whose ids are counted once.
-fn told(ticks: &[Tick], weather: Vec<Weather>) -> BTreeMap<(String, String), Vec<Reason>> {
+fn told<S: Store>(
+    store: S,
+    ticks: &[Tick],
+    weather: Vec<Weather>,
+) -> BTreeMap<(String, String), Vec<Reason>> {
     let settings = fleet();
-    let mut fleet = Fleet::new();
+    let mut fleet = Fleet::with(store);
     let mut post = Post { weather, ..Post::default() };
     for (i, tick) in ticks.iter().enumerate() {
         happen(&mut fleet, i, tick);
@@ -251,6 +258,41 @@ fn weather() -> impl Strategy<Value = Vec<Weather>> {
     proptest::collection::vec(kinds, 60)
 }
 
+/// Whether each problem of these ticks is told once, and its end once.
+fn told_once<S: Store>(store: S, ticks: &[Tick], weather: Vec<Weather>) -> Result<(), TestCaseError> {
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let told = catch_unwind(AssertUnwindSafe(|| told(store, ticks, weather)));
+    std::panic::set_hook(quiet);
+    let told = told.map_err(|panic| TestCaseError::fail(format!("{:?}", panic.downcast_ref::<String>())))?;
+    for ((episode, receiver), reasons) in told {
+        for once in [Reason::First, Reason::Resolved] {
+            let count = reasons.iter().filter(|reason| **reason == once).count();
+            prop_assert!(count <= 1, "{} to {}: {:?}", episode, receiver, reasons);
+        }
+        let begun = [Reason::First, Reason::Worse, Reason::Flapping].iter().any(|r| reasons.contains(r));
+        prop_assert!(begun, "an end without a problem: {episode} {receiver} {reasons:?}");
+    }
+    Ok(())
+}
+
+/// A store in a new database of a real PostgreSQL.
+fn postgres() -> PostgresStore {
+    let server = Server::shared();
+    let host = PgHost::Name(server.address().to_owned());
+    let url = PostgresUrl {
+        servers: vec![PgServer { host, port: server.port() }],
+        database: Some(server.database()),
+        user: Some("postgres".to_owned()),
+        tls: PgTls::Disable,
+        ca_file: None,
+        client_certificate: None,
+        client_key: None,
+        connect_timeout: Duration::from_secs(10),
+    };
+    PostgresStore::open(&url, &PostgresAccess::new(Program::Alerter)).unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
@@ -258,23 +300,26 @@ proptest! {
         ticks in ticks(),
         runs in proptest::collection::vec(any::<bool>(), 40),
     ) {
-        prop_assert_eq!(contents(&ticks, &[]), contents(&ticks, &runs));
+        let memory = MemoryStore::new;
+        prop_assert_eq!(contents(memory(), &ticks, &[]), contents(memory(), &ticks, &runs));
     }
 
     #[test]
     fn a_problem_is_told_once_and_its_end_once(ticks in ticks(), weather in weather()) {
-        let quiet = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        let told = catch_unwind(AssertUnwindSafe(|| told(&ticks, weather)));
-        std::panic::set_hook(quiet);
-        let told = told.map_err(|panic| TestCaseError::fail(format!("{:?}", panic.downcast_ref::<String>())))?;
-        for ((episode, receiver), reasons) in told {
-            for once in [Reason::First, Reason::Resolved] {
-                let count = reasons.iter().filter(|reason| **reason == once).count();
-                prop_assert!(count <= 1, "{} to {}: {:?}", episode, receiver, reasons);
-            }
-            let begun = [Reason::First, Reason::Worse, Reason::Flapping].iter().any(|r| reasons.contains(r));
-            prop_assert!(begun, "an end without a problem: {episode} {receiver} {reasons:?}");
-        }
+        told_once(MemoryStore::new(), &ticks, weather)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5))]
+    #[test]
+    fn postgresql_gives_the_same_for_every_split(
+        ticks in ticks(),
+        runs in proptest::collection::vec(any::<bool>(), 40),
+        weather in weather(),
+    ) {
+        let memory = contents(MemoryStore::new(), &ticks, &[]);
+        prop_assert_eq!(memory, contents(postgres(), &ticks, &runs));
+        told_once(postgres(), &ticks, weather)?;
     }
 }
