@@ -16,6 +16,7 @@ pub mod reports;
 pub mod roll_back;
 pub mod runs;
 pub mod server;
+pub mod sharing;
 pub mod silences;
 
 use model::record::{Host, VERSION};

@@ -176,5 +176,6 @@ pub fn the_latest_runs_of_each_host_are_given(store: &mut dyn Store) -> Outcomes
     let shown: Vec<_> = runs.iter().map(|run| (run.host.as_str(), run.begin)).collect();
     assert_eq!(shown, [("c", at(50)), ("a", at(40)), ("a", at(30)), ("b", at(20))]);
     assert_eq!(store.latest_runs(Program::Collector, 2)?, runs);
+    assert_eq!(store.last_run(Program::Collector)?.as_ref(), runs.first());
     Ok(())
 }

@@ -5,11 +5,26 @@ use std::time::Duration;
 use model::storage_url::{PgHost, PgServer, PgTls, PostgresUrl};
 
 use super::{PostgresAccess, PostgresStore};
-use crate::Program;
 use crate::conformance::server::Server;
+use crate::{Program, Store};
 
 mod conform {
     crate::conformance!(super::fresh());
+}
+
+mod share {
+    crate::sharing!(super::shared());
+}
+
+/// What opens stores over one new database.
+fn shared() -> ((), impl Fn(Duration) -> Box<dyn Store + Send> + Sync) {
+    let server = Server::shared();
+    let url = url(server.address(), server.port(), &server.database());
+    let open = move |lease| -> Box<dyn Store + Send> {
+        let access = PostgresAccess { lease, ..PostgresAccess::new(Program::Collector) };
+        Box::new(PostgresStore::open(&url, &access).expect("the store opens"))
+    };
+    ((), open)
 }
 
 /// A new store in a database of its own; both end with the process.

@@ -102,7 +102,7 @@ impl History for SqliteStore {
     }
 
     fn last_run(&mut self, program: Program) -> Result<Option<Run>, StoreError> {
-        self.read(|transaction, _| Ok(run_log::runs(transaction, program, 1)?.pop()))
+        self.read(|transaction, _| Ok(run_log::runs(transaction, program, 1)?.into_iter().next()))
     }
 
     fn counts(&mut self) -> Result<Counts, StoreError> {
