@@ -28,6 +28,7 @@ macro_rules! sharing {
             one_alerter_at_a_time
             a_dead_alerter_makes_room
             a_lease_is_kept
+            a_later_turn_is_not_evaluated_before_an_earlier_one
         );
     };
     (@ $make:expr; $($check:ident)*) => {$(
@@ -256,5 +257,28 @@ pub fn a_lease_is_kept(open: Open<'_>) -> Outcomes {
     let (mut b, _) = collecting(open, "b")?;
     assert_eq!(b.claim(&clients, REST, 9)?, Claimed::default());
     a.store(&[of(&run, attempt(clients[0], 12, vec![]))])?;
+    Ok(())
+}
+
+/// Of one turn, runs that are over do not wait for those that go on.
+pub fn a_later_turn_is_not_evaluated_before_an_earlier_one(open: Open<'_>) -> Outcomes {
+    let ((mut a, slow), (mut b, quick)) = (collecting(open, "a")?, collecting(open, "b")?);
+    let clients = fleet(&mut *a, 2)?;
+    a.claim(&clients[..1], REST, 9)?;
+    b.claim(&clients[1..], REST, 9)?;
+    a.store(&[of(&slow, attempt(clients[0], 12, vec![]))])?;
+    b.store(&[of(&quick, attempt(clients[1], 13, vec![]))])?;
+    b.end_run(&Run { end: Some(at(14)), ..quick })?;
+    let times = |store: &mut dyn Store| -> Result<Vec<_>, StoreError> {
+        Ok(store.backlog(9)?.into_iter().map(|entry| entry.event_time).collect())
+    };
+    assert_eq!(times(&mut *b)?, [at(13)]);
+    let later = begin(&mut *b, Program::Collector, "b", 310)?;
+    b.claim(&clients[1..], Duration::ZERO, 9)?;
+    b.store(&[of(&later, attempt(clients[1], 311, vec![]))])?;
+    b.end_run(&Run { end: Some(at(312)), ..later })?;
+    assert_eq!(times(&mut *b)?, [at(13)], "what the other host found before may still come");
+    a.end_run(&Run { end: Some(at(313)), ..slow })?;
+    assert_eq!(times(&mut *b)?, [at(12), at(13), at(311)]);
     Ok(())
 }

@@ -50,15 +50,19 @@ fn reports(tx: &mut Tx<'_>, limit: usize) -> Result<(Vec<(i64, i64)>, HashMap<Ma
     Ok((reports, sizes))
 }
 
+/// Hosts whose runs begin within so many milliseconds share the clients of one turn: no client is in two of these runs.
+const ONE_TURN_MS: i64 = 30_000;
+
 /// The runs that are over and end first, as many as have `limit` attempts to evaluate. Runs of several hosts overlap: they
-/// stand where their last attempt does.
+/// stand where their last attempt does. A run waits for those that go on since an earlier turn (a host that died, until its
+/// lease is over), or a client's attempts would be evaluated in another order than that in which they were made.
 fn runs(tx: &mut Tx<'_>, limit: usize) -> Result<Vec<i64>, Fault> {
     let rows = tx.rows(
-        "SELECT run, count(*) FROM unevaluated_attempt
-         WHERE run NOT IN (SELECT begin FROM run
-                           WHERE program = 'fleet-collector' AND finish IS NULL AND NOT over)
+        "WITH going AS (SELECT begin FROM run WHERE program = 'fleet-collector' AND finish IS NULL AND NOT over)
+         SELECT run, count(*) FROM unevaluated_attempt
+         WHERE run NOT IN (SELECT begin FROM going) AND NOT EXISTS (SELECT 1 FROM going WHERE begin < run - $2)
          GROUP BY run ORDER BY max(at), run LIMIT $1",
-        params![limit.min(1 << 20) as i64],
+        params![limit.min(1 << 20) as i64, ONE_TURN_MS],
     )?;
     let (mut runs, mut entries) = (Vec::new(), 0);
     for row in rows {
