@@ -7,10 +7,11 @@ use clap::Args;
 use config::Settings;
 use model::text::escape_to;
 use model::{Acknowledgement, Episode, Timestamp};
-use storage::{AlertStore, History};
+use storage::History;
 
 use crate::explain::command::Failure;
-use crate::silence::{after, existing, span, why};
+use crate::silence::{after, span, why};
+use crate::store::existing;
 use crate::wording;
 
 /// So many alerts are listed where several are meant.
@@ -37,11 +38,12 @@ pub fn ack(
     now: Timestamp,
     time: &dyn Fn(Timestamp) -> String,
 ) -> Result<String, Failure> {
-    let mut store = existing(settings)?;
-    let episode = find(&mut store, &arguments.id, time)?;
-    let until = arguments.span.map(|span| after(now, span));
+    let (mut store, skew) = existing(settings)?;
+    let episode = find(&mut *store, &arguments.id, time)?;
+    let from = skew.there(now);
+    let until = arguments.span.map(|span| after(from, span));
     let why = arguments.why.clone().unwrap_or_default();
-    store.acknowledge(&Acknowledgement { episode: episode.id.clone(), from: now, until, why })?;
+    store.acknowledge(&Acknowledgement { episode: episode.id.clone(), from, until, why })?;
     let lasts = match until {
         None => "until it ends".to_owned(),
         Some(until) => format!("until {}, and told again then if it still fires", time(until)),

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use config::{Environment, Settings, StorageUrl};
+use config::{Environment, Settings};
 use model::{Exit, Timestamp};
-use storage::{Program, RunLock, SqliteStore, StoreError};
+use storage::{Program, RunLock, StoreError};
 
 use crate::backtest::command as backtest;
 use crate::check::{self, Verdict};
@@ -21,7 +21,7 @@ use crate::status::Status;
 use crate::table::table;
 use crate::transport::Transport;
 use crate::zone::Zone;
-use crate::{ack, explain, silence, test_mail, way_out};
+use crate::{ack, explain, silence, store, test_mail, way_out};
 
 /// Tells people what the collected reports say.
 #[derive(Debug, Parser)]
@@ -257,7 +257,8 @@ impl Cli {
             }
         };
         let environment = Environment::of_process();
-        let settings = config::load(self.common.config.as_deref(), &environment).map_err(Failure::Config)?;
+        let settings =
+            config::load_to_alert(self.common.config.as_deref(), &environment).map_err(Failure::Config)?;
         let hostname = if environment.hostname.is_empty() { "localhost" } else { &environment.hostname };
         let letterhead = Letterhead { version: env!("CARGO_PKG_VERSION"), hostname, zone: Zone::Host };
         let from = way_out::sender(&settings, hostname);
@@ -295,18 +296,15 @@ impl Cli {
     }
 }
 
-fn database(settings: &Settings) -> &Path {
-    let StorageUrl::Sqlite(path) = &settings.storage;
-    path
-}
-
 fn whole_run(job: Job, sendmail: &Path) -> Result<Exit, Failure> {
     let settings = job.settings;
-    let _lock = RunLock::take(&settings.storage.state_dir(), Program::Alerter)?;
-    let mut store = SqliteStore::open(database(settings))?;
+    let _lock = RunLock::take(&settings.storage.state_dir, Program::Alerter)?;
+    let (mut store, skew) = store::open(settings, storage::open)?;
+    let clock = || skew.there((job.clock)());
+    let job = Job { clock: &clock, ..job.by(skew) };
     let mut transport = way_out::transport(settings, job.letterhead.hostname, sendmail);
     let transport = transport.as_mut().map(|transport| transport.as_mut() as &mut dyn Transport);
-    let exit = match run(&mut store, job, transport) {
+    let exit = match run(&mut *store, job, transport) {
         // As it is meant to be where two hosts stand by for each other.
         Err(elsewhere @ StoreError::Elsewhere(..)) => {
             log::info!("all: {elsewhere}: nothing to do here");
@@ -324,8 +322,8 @@ fn whole_run(job: Job, sendmail: &Path) -> Result<Exit, Failure> {
 
 /// Works on a private copy of the storage, and prints what it would send.
 fn dry_run_of(job: Job, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let mut copy = SqliteStore::open_copy(database(job.settings))?;
-    Ok(run(&mut copy, job, Some(&mut Printer(out)))?)
+    let (mut copy, skew) = store::open(job.settings, storage::open_copy)?;
+    Ok(run(&mut *copy, job.by(skew), Some(&mut Printer(out)))?)
 }
 
 fn send_report(job: Job, period: Period, to: Option<&str>, sendmail: &Path) -> Result<Exit, Failure> {
@@ -335,9 +333,9 @@ fn send_report(job: Job, period: Period, to: Option<&str>, sendmail: &Path) -> R
     }
     let transport = way_out::transport(settings, job.letterhead.hostname, sendmail);
     let mut transport = transport.ok_or(Failure::NoWayOut)?;
-    let _lock = RunLock::take(&settings.storage.state_dir(), Program::Alerter)?;
-    let mut store = SqliteStore::open(database(settings))?;
-    Ok(report::report(&mut store, job, period, to, transport.as_mut())?)
+    let _lock = RunLock::take(&settings.storage.state_dir, Program::Alerter)?;
+    let (mut store, skew) = store::open(settings, storage::open)?;
+    Ok(report::report(&mut *store, job.by(skew), period, to, transport.as_mut())?)
 }
 
 fn send_test(job: Job, address: Option<&str>, sendmail: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
@@ -353,8 +351,9 @@ fn send_test(job: Job, address: Option<&str>, sendmail: &Path, out: &mut dyn Wri
 }
 
 fn status(settings: &Settings, now: Timestamp, json: bool, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let mut store = SqliteStore::open_existing(database(settings))?;
-    let status = Status::read(&mut store, settings, now)?;
+    let (mut store, skew) = store::open(settings, storage::open_existing)?;
+    let now = skew.there(now);
+    let status = Status::read(&mut *store, settings, now)?;
     if json {
         serde_json::to_writer(&mut *out, &status).map_err(io::Error::from)?;
         writeln!(out)?;

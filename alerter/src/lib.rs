@@ -26,6 +26,7 @@ pub mod rulebook;
 pub mod run;
 pub mod silence;
 pub mod status;
+mod store;
 pub mod table;
 mod tell;
 pub mod test_mail;

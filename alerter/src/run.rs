@@ -6,7 +6,7 @@ use config::Settings;
 use log::debug;
 use model::rule::{COLLECTOR_STALE, ISOLATED};
 use model::{AlertKey, AlertState, ClientUid, EpisodeId, Exit, Labels, Timestamp, Unit};
-use storage::{AlertStore, Here, Program, Run, Step, Store, StoreError};
+use storage::{AlertStore, Here, Program, Run, Skew, Step, Store, StoreError};
 
 use crate::fold::{self, Known};
 use crate::mail::Letterhead;
@@ -36,6 +36,14 @@ pub struct Job<'a> {
     pub booted: Option<Timestamp>,
     /// Asked once more at the end.
     pub clock: &'a dyn Fn() -> Timestamp,
+}
+
+impl Job<'_> {
+    /// The same by the clock of the storage.
+    #[must_use]
+    pub(crate) fn by(self, skew: Skew) -> Self {
+        Self { now: skew.there(self.now), booted: self.booted.map(|at| skew.there(at)), ..self }
+    }
 }
 
 /// One whole run. `transport` is `None` where there is no way to send mail: then the news waits.

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
-use config::{Client, Settings, StorageUrl};
+use config::{Client, Settings};
 use model::metric::Unit;
 use model::text::escape_to;
 use model::{Silence, Timestamp};
-use storage::{AlertStore, SqliteStore};
+use storage::AlertStore;
 
 use crate::explain::command::{Failure, unknown};
+use crate::store::{existing, open};
 
 /// The most characters of a reason.
 const WHY: usize = 200;
@@ -80,30 +81,25 @@ pub fn silence(
     now: Timestamp,
     time: &dyn Fn(Timestamp) -> String,
 ) -> Result<String, Failure> {
-    let StorageUrl::Sqlite(path) = &settings.storage;
     if arguments.list {
-        let silences = SqliteStore::open_existing(path)?.silences(now)?;
-        return Ok(list(&silences, time));
+        let (mut store, skew) = open(settings, storage::open_existing)?;
+        return Ok(list(&store.silences(skew.there(now))?, time));
     }
     if let Some(id) = arguments.end {
-        return end(&mut existing(settings)?, id, now);
+        let (mut store, skew) = existing(settings)?;
+        return end(&mut *store, id, skew.there(now));
     }
     let (Some(target), Some(span), Some(why)) = (&arguments.target, arguments.span, &arguments.why) else {
         return Err(Failure::Unknown("say whom, for how long and why; see --help".to_owned()));
     };
     check(settings, target, arguments.kind.as_deref())?;
-    let until = after(now, span);
+    let (mut store, skew) = existing(settings)?;
+    let from = skew.there(now);
+    let until = after(from, span);
     let (target, metric, why) = (target.clone(), arguments.kind.clone(), why.clone());
     let text = format!("nobody is told of {} until {}", of(&target, metric.as_deref()), time(until));
-    let id = existing(settings)?.add_silence(&Silence { id: 0, target, metric, from: now, until, why })?;
+    let id = store.add_silence(&Silence { id: 0, target, metric, from, until, why })?;
     Ok(format!("silence {id}: {text}; fleet-alerter silence --end {id} ends it\n"))
-}
-
-/// The configured storage, to be written to; one that is not there is not made.
-pub(crate) fn existing(settings: &Settings) -> Result<SqliteStore, Failure> {
-    let StorageUrl::Sqlite(path) = &settings.storage;
-    SqliteStore::open_existing(path)?;
-    Ok(SqliteStore::open(path)?)
 }
 
 fn end(store: &mut dyn AlertStore, id: i64, now: Timestamp) -> Result<String, Failure> {

@@ -2,13 +2,13 @@
 
 use std::slice::from_ref;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use config::{Client, Settings, StorageUrl};
+use config::{Client, Settings};
 use envelope::MasterKey;
 use model::wire::Purpose;
-use model::{ClientName, ClientUid, Exit, Outcome, Timestamp};
-use storage::{Program, ReportStore as _, RunLock, SqliteStore, StoreError};
+use model::{ClientName, ClientUid, Exit, Outcome};
+use storage::{Program, RunLock, Skew, Store, StoreError};
 
 use crate::budget::Budget;
 use crate::finished::{Finished, Step};
@@ -18,7 +18,7 @@ use crate::queue::Standing;
 use crate::report::{Line, counted, told};
 use crate::run::{Batches, Failure, master_key};
 use crate::supervisor::{Ledger, Visit, supervise};
-use crate::{keys, random, route};
+use crate::{keys, random, route, store};
 
 /// How often a client is visited at most for one command: a full spool takes three visits.
 const VISITS: usize = 10;
@@ -41,16 +41,17 @@ impl From<StoreError> for Refusal {
 /// The storage, with nobody else at work in it.
 pub(crate) struct Clients<'a> {
     settings: &'a Settings,
-    store: SqliteStore,
+    store: Box<dyn Store>,
+    skew: Skew,
     _lock: RunLock,
 }
 
 impl<'a> Clients<'a> {
     /// Takes the run lock and opens the storage.
     pub(crate) fn open(settings: &'a Settings) -> Result<Self, Refusal> {
-        let StorageUrl::Sqlite(database) = &settings.storage;
-        let lock = RunLock::take(&settings.storage.state_dir(), Program::Collector)?;
-        Ok(Self { settings, store: SqliteStore::open(database)?, _lock: lock })
+        let lock = RunLock::take(&settings.storage.state_dir, Program::Collector)?;
+        let (store, skew) = store::open(settings, storage::open)?;
+        Ok(Self { settings, store, skew, _lock: lock })
     }
 
     /// Gives a client another name; what to say.
@@ -83,13 +84,13 @@ impl<'a> Clients<'a> {
 
     /// Makes a new key pair for each of `clients` that has one; what to say.
     pub(crate) fn rotate(&mut self, clients: &[&Client]) -> Result<String, Refusal> {
-        let master: MasterKey = master_key(&self.settings.storage.state_dir())?;
-        let now: Timestamp = SystemTime::now().into();
+        let master: MasterKey = master_key(&self.settings.storage.state_dir)?;
+        let now = self.skew.now();
         let (mut made, mut without) = (0, 0);
         for client in clients {
             match self.store.find(&client.name)? {
                 Some(row) if !row.keys.is_empty() => {
-                    keys::add(&row, &master, now, &mut self.store)?;
+                    keys::add(&row, &master, now, &mut *self.store)?;
                     made += 1;
                 }
                 _ => without += 1,
@@ -205,9 +206,9 @@ impl<'a> Clients<'a> {
         preparer: &Arc<Preparer>,
     ) -> Result<Visited, Refusal> {
         let rows = self.store.clients(from_ref(&client.name), &mut || ClientUid(random::bytes()))?;
-        let master = master_key(&self.settings.storage.state_dir())?;
-        let now = SystemTime::now().into();
-        let identities = keys::open_or_make(&rows, &master, now, &mut self.store, &mut |warning| {
+        let master = master_key(&self.settings.storage.state_dir)?;
+        let now = self.skew.now();
+        let identities = keys::open_or_make(&rows, &master, now, &mut *self.store, &mut |warning| {
             log::warn!("{warning}");
         })?;
         let visit = Visit {
@@ -217,7 +218,7 @@ impl<'a> Clients<'a> {
             standing: Standing { failed_last: false, not_reached_last: false },
         };
         let mut ledger = Watching {
-            batches: Batches::new(&rows, &mut self.store, now, Instant::now()),
+            batches: Batches::new(&rows, &mut *self.store, now, Instant::now()),
             gone: false,
             whole: false,
         };

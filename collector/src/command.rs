@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use config::{Client, Connection, Environment, HostKeyPolicy, Settings, Ssh, StorageUrl};
+use config::{Client, Connection, Environment, HostKeyPolicy, Settings, Ssh};
 use envelope::MasterKey;
 use model::{ClientName, Exit};
-use storage::{ReportStore as _, SqliteStore};
+use storage::StoreError;
 
 use crate::check_host::Subject;
 use crate::cli::{RunArgs, Target};
@@ -19,7 +19,7 @@ use crate::probe::Probes;
 use crate::route::Server;
 use crate::run::{self, Order, run};
 use crate::selection::select;
-use crate::{check_host, heartbeat, keys, recipe, route, ssh_config, trust};
+use crate::{check_host, heartbeat, keys, recipe, route, ssh_config, store, trust};
 
 /// What ends a command early: a message for stderr, and the exit status.
 pub(crate) struct Stop(pub(crate) String, pub(crate) Exit);
@@ -97,7 +97,7 @@ impl Context {
             ));
         }
         let preparer = Arc::new(Preparer::new(self.wallet(), self.hosts(&settings), Probes::default()));
-        let file = settings.storage.state_dir().join("known_hosts");
+        let file = settings.storage.state_dir.join("known_hosts");
         let (mut asked, mut failed) = (clients, false);
         // What lies behind a hop whose key is new is asked when that is trusted.
         while !asked.is_empty() {
@@ -259,7 +259,7 @@ impl Context {
     }
 
     fn hosts(&self, settings: &Settings) -> Hosts {
-        Hosts::new(&settings.storage.state_dir(), self.environment.home.as_deref())
+        Hosts::new(&settings.storage.state_dir, self.environment.home.as_deref())
     }
 }
 
@@ -270,9 +270,12 @@ pub(crate) fn host() -> String {
 
 /// Whom to check, as what is stored knows them: nothing is made for that.
 fn subjects<'a>(settings: &Settings, chosen: &[&'a Client]) -> Result<Vec<Subject<'a>>, run::Failure> {
-    let StorageUrl::Sqlite(database) = &settings.storage;
-    let mut store = database.exists().then(|| SqliteStore::open_existing(database)).transpose()?;
-    let file = run::master_key_file(&settings.storage.state_dir());
+    let mut store = match store::open(settings, storage::open_existing) {
+        Ok((store, _)) => Some(store),
+        Err(StoreError::Absent(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let file = run::master_key_file(&settings.storage.state_dir);
     let master = MasterKey::load(&file).map_err(|fault| run::Failure::MasterKey(fault.to_string()))?;
     if store.is_some() && master.is_none() {
         log::warn!("{}: it is not there: clients are visited as if they were new", file.display());
@@ -293,6 +296,7 @@ fn dry_run(clients: &[&Client], hosts: &Hosts) -> Result<Exit, Stop> {
     say(format_args!("clients that would be visited: {}", clients.len()))?;
     for client in clients {
         match &client.connection {
+            Connection::Unsaid => say(format_args!("{}: no way there is said", client.name))?,
             Connection::Local => say(format_args!("{}: this machine", client.name))?,
             Connection::Ssh(ssh) => {
                 let servers = route::servers(client);
@@ -339,7 +343,7 @@ fn means(ssh: &Ssh) -> String {
 
 /// The programs for the clients; what is wrong with one of them is told.
 fn probes(settings: &Settings) -> Probes {
-    let directories = Probes::directories(&settings.storage.state_dir());
+    let directories = Probes::directories(&settings.storage.state_dir);
     Probes::load(&directories, &mut |warning| log::warn!("{warning}"))
 }
 

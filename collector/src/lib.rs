@@ -39,6 +39,7 @@ mod schedule;
 mod selection;
 mod slot;
 mod ssh_config;
+mod store;
 mod stream;
 mod supervisor;
 mod trust;

@@ -139,6 +139,10 @@ impl Preparer {
 
     fn route(&self, client: &Client, task: Task) -> Result<Route, Outcome> {
         let job = |way, task| Job { supervisor: self.supervisor, name: client.name.clone(), way, task };
+        // Never taken for this machine.
+        if client.connection == Connection::Unsaid {
+            return Err(Outcome::Dns { detail: "config.xml does not say where it is".to_owned() });
+        }
         let servers = route::servers(client);
         let Some((last, hops)) = servers.split_last() else {
             let leg = Leg { hop: None, job: job(Way::Local, task), accept: None };
@@ -186,7 +190,7 @@ impl Preparer {
 fn place(client: &Client, probes: &Probes) -> Place {
     match (client.mode, &client.connection) {
         (Mode::Installed, Connection::Ssh(_)) => Place::Installed,
-        (Mode::Installed, Connection::Local) | (Mode::Ship, _) => {
+        (Mode::Installed, Connection::Local | Connection::Unsaid) | (Mode::Ship, _) => {
             Place::Shipped { directories: client.remote_dirs.clone(), probes: probes.clone() }
         }
     }

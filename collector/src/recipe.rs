@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use config::{Client, Connection, Mode, Proxy, Settings, Ssh, StorageUrl};
+use config::{Client, Connection, Mode, Proxy, Settings, Ssh};
 use model::text::escape;
 use model::wire::SERVE_INSTALLED;
-use storage::{History as _, SqliteStore};
+
+use crate::store;
 
 /// Where the recipe puts the probe.
 const PROGRAM: &str = "/usr/local/bin/local-probe";
@@ -98,7 +99,7 @@ pub(crate) fn of(settings: &Settings, client: &Client) -> String {
             Mode::Installed => client.remote_dirs.iter().take(1).cloned().collect(),
         },
         public_key,
-        uid: uid(&settings.storage, client),
+        uid: uid(settings, client),
     })
 }
 
@@ -114,10 +115,9 @@ fn public_half(private: &Path) -> Option<String> {
 }
 
 /// The client's uid, if it has one yet.
-fn uid(storage: &StorageUrl, client: &Client) -> Option<String> {
-    let StorageUrl::Sqlite(file) = storage;
-    let latest = SqliteStore::open_existing(file).ok()?.latest().ok()?;
-    latest.into_iter().find(|latest| latest.name == client.name).map(|latest| latest.uid.to_string())
+fn uid(settings: &Settings, client: &Client) -> Option<String> {
+    let (mut store, _) = store::open(settings, storage::open_existing).ok()?;
+    Some(store.find(&client.name).ok()??.uid.to_string())
 }
 
 fn text(facts: &Facts) -> String {

@@ -2,15 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use config::{Client, Settings, StorageUrl};
+use config::{Client, Settings};
 use envelope::MasterKey;
 use model::{ClientName, ClientUid, Exit, Record, Timestamp};
-use storage::{
-    Attempt, ClientRow, Content, Here, Program, Received, ReportStore, RunLock, RunLog as _, SqliteStore,
-    StoreError,
-};
+use storage::{Attempt, ClientRow, Content, Here, Program, Received, ReportStore, RunLock, StoreError};
 
 use crate::budget::Budget;
 use crate::credential::Wallet;
@@ -25,7 +22,7 @@ use crate::report::{Line, Report, counted, told};
 use crate::schedule::{self, Window};
 use crate::slot::Slot;
 use crate::supervisor::{Ledger, Visit, supervise};
-use crate::{check_host, event_time, random, route};
+use crate::{check_host, event_time, random, route, store};
 
 /// Attempts that are stored in one transaction at most.
 const BATCH: usize = 64;
@@ -95,13 +92,13 @@ impl std::fmt::Display for Failure {
 /// Collects once from the clients of `order`.
 pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     let (settings, is_whole) = (order.settings, order.whole);
-    let StorageUrl::Sqlite(database) = &settings.storage;
-    let state_dir = settings.storage.state_dir();
+    let state_dir = &settings.storage.state_dir;
     let begun = Instant::now();
-    let now: Timestamp = SystemTime::now().into();
-    let _lock = RunLock::take(&state_dir, Program::Collector)?;
-    let mut store = SqliteStore::open(database)?;
-    let master = master_key(&state_dir)?;
+    let _lock = RunLock::take(state_dir, Program::Collector)?;
+    let (mut store, skew) = store::open(settings, storage::open)?;
+    let store = &mut *store;
+    let now = skew.now();
+    let master = master_key(state_dir)?;
 
     let mut log = storage::Run {
         program: Program::Collector,
@@ -112,26 +109,25 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
         failed: 0,
         whole: is_whole,
     };
-    let habit = storage::habit(&begins(&mut store, &order.host, now)?);
+    let habit = storage::habit(&begins(store, &order.host, now)?);
     log = store.begin_run(&log)?;
     let names: Vec<_> = order.clients.iter().map(|client| client.name.clone()).collect();
     let rows = store.clients(&names, &mut || ClientUid(random::bytes()))?;
-    let identities =
-        keys::open_or_make(&rows, &master, now, &mut store, &mut |warning| log::warn!("{warning}"))?;
+    let identities = keys::open_or_make(&rows, &master, now, store, &mut |warning| log::warn!("{warning}"))?;
 
     let window = settings.collector_every.or(habit).map(|every| Window::new(begun, every));
-    let mut ledger = Batches::new(&rows, &mut store, now, begun);
+    let mut ledger = Batches::new(&rows, store, now, begun);
     ledger.progress = if order.progress { Progress::on_terminal(rows.len()) } else { None };
     visit(order, &rows, identities, window, &mut ledger)?;
     ledger.flush()?;
     let mut report = ledger.report;
 
     report.took = begun.elapsed();
-    log.end = Some(SystemTime::now().into());
+    log.end = Some(skew.now());
     (log.done, log.failed) = (report.collected() as u64, report.failed() as u64);
     store.end_run(&log)?;
     if is_whole {
-        report.overdue_alerter = overdue_alerter(&mut store, settings, &log.host, now)?;
+        report.overdue_alerter = overdue_alerter(store, settings, &log.host, now)?;
     }
     Ok(report)
 }

@@ -211,12 +211,12 @@ impl ClientPart {
         self.enabled.as_ref().is_none_or(|enabled| enabled.value)
     }
 
-    /// How to reach it; `None` where it has no address.
-    pub(crate) fn connection(&self, user: &str) -> Option<Connection> {
+    /// How to reach it.
+    pub(crate) fn connection(&self, user: &str) -> Connection {
         if self.is_local() {
-            Some(Connection::Local)
+            Connection::Local
         } else {
-            Some(Connection::Ssh(Box::new(self.ssh(user)?)))
+            self.ssh(user).map_or(Connection::Unsaid, |ssh| Connection::Ssh(Box::new(ssh)))
         }
     }
 
@@ -348,14 +348,18 @@ fn remote_dir(text: &str) -> Value<String> {
 
 /// Judges a client as a whole, once it has inherited: an address, a name, no SSH where there is none.
 pub(crate) fn check(reading: &mut Reading<'_>, element: &Element<'_>, part: &ClientPart) {
-    if !part.is_local() {
-        reading.missing(
-            element,
-            "ip",
-            "the client's name or address, as in ip=\"192.168.1.90\"; or connection=\"local\"",
-        );
-        return;
+    if part.is_local() {
+        check_local(reading, element, part);
+    } else if reading.reaches {
+        let example = "the client's name or address, as in ip=\"192.168.1.90\"; or connection=\"local\"";
+        return reading.missing(element, "ip", example);
     }
+    if part.ip.is_none() {
+        reading.missing(element, "name", "name=\"...\", since there is no ip to call the client by");
+    }
+}
+
+fn check_local(reading: &mut Reading<'_>, element: &Element<'_>, part: &ClientPart) {
     for span in &part.ssh_attributes {
         let wrong = Wrong::new("connection=\"local\" goes without SSH: this attribute has no meaning here");
         reading.report(*span, wrong.help("remove it, or the connection"));
@@ -365,9 +369,6 @@ pub(crate) fn check(reading: &mut Reading<'_>, element: &Element<'_>, part: &Cli
     {
         let wrong = Wrong::new("connection=\"local\" starts the probe that is built in: none is installed");
         reading.report(mode.span, wrong.help("remove it, or the connection"));
-    }
-    if part.ip.is_none() {
-        reading.missing(element, "name", "name=\"...\", since there is no ip to call the client by");
     }
 }
 

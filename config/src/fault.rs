@@ -28,6 +28,14 @@ impl Wrong {
         Self { message: message.into(), expected: None, help: None }
     }
 
+    /// Cause and remedy, on one line.
+    pub(crate) fn brief(&self) -> String {
+        let expected = self.expected.iter().map(|text| format!("expected: {text}"));
+        let parts: Vec<_> =
+            [self.message.clone()].into_iter().chain(expected).chain(self.help.clone()).collect();
+        parts.join("; ")
+    }
+
     /// What would be right.
     pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = Some(expected.into());
@@ -67,10 +75,7 @@ impl Fault {
 
     /// Cause and remedy without the place, on one line.
     pub fn brief(&self) -> String {
-        let Wrong { message, expected, help } = &self.wrong;
-        let expected = expected.iter().map(|text| format!("expected: {text}"));
-        let parts: Vec<_> = [message.clone()].into_iter().chain(expected).chain(help.clone()).collect();
-        parts.join("; ")
+        self.wrong.brief()
     }
 }
 

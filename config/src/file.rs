@@ -15,9 +15,9 @@ use crate::include::{self, Elements, FILES};
 use crate::mail;
 use crate::reading::Reading;
 use crate::receiver;
-use crate::settings::{Mail, Settings, StorageUrl};
+use crate::settings::{Mail, Settings};
 use crate::source::{Source, Sources, Span};
-use crate::storage::{self, SchedulePart, StoragePart};
+use crate::storage::{self, SchedulePart};
 use crate::template::Templates;
 use crate::tree::{self, Element};
 use crate::window;
@@ -32,7 +32,13 @@ const SHIPPED: &str = include_str!("linux.xml");
 /// others, since its commands run as the user who reads it.
 pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Settings, Faults> {
     let path = path.map_or_else(|| environment.default_config(), Path::to_path_buf);
-    interpret(&Disk, &path, environment)
+    interpret(&Disk, &path, environment, true)
+}
+
+/// As [`load`], for a program that reaches no client: a `<client>` may say nothing of the way there but what it is called.
+pub fn load_to_alert(path: Option<&Path>, environment: &Environment) -> Result<Settings, Faults> {
+    let path = path.map_or_else(|| environment.default_config(), Path::to_path_buf);
+    interpret(&Disk, &path, environment, false)
 }
 
 /// What [`load`] makes of a file at `path` that holds `text` and is its owner's alone. Opens nothing.
@@ -43,12 +49,17 @@ pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Setti
 /// What [`load`] makes of the first of `files`, where the others are all there are to include. Opens nothing.
 pub fn parse_all(files: &[(&Path, &str)], environment: &Environment) -> Result<Settings, Faults> {
     let path = files.first().map_or(Path::new("config.xml"), |(path, _)| path);
-    interpret(&Memory(files), path, environment)
+    interpret(&Memory(files), path, environment, true)
 }
 
-fn interpret(files: &dyn Files, path: &Path, environment: &Environment) -> Result<Settings, Faults> {
+fn interpret(
+    files: &dyn Files,
+    path: &Path,
+    environment: &Environment,
+    reaches: bool,
+) -> Result<Settings, Faults> {
     let sources = Sources::new(FILES);
-    let mut reading = Reading::new(Sink::new(&sources), environment);
+    let mut reading = Reading { reaches, ..Reading::new(Sink::new(&sources), environment) };
     let elements = include::read(&mut reading, files, path)
         .map_err(|error| Faults::one(Fault::of_file(path, unreadable(&error, path, environment))))?;
     let settings = settings(&mut reading, &elements, path);
@@ -116,7 +127,7 @@ fn only<'t, 'a>(reading: &mut Reading<'_>, list: &'t [Element<'a>]) -> Option<&'
 
 fn settings(reading: &mut Reading<'_>, elements: &Elements<'_>, path: &Path) -> Option<Settings> {
     let storage = only(reading, &elements.storage)
-        .map_or_else(StoragePart::default, |element| storage::read(reading, element));
+        .map_or_else(|| storage::default(reading.environment), |element| storage::read(reading, element));
     let schedule = only(reading, &elements.schedule)
         .map_or_else(SchedulePart::default, |element| storage::read_schedule(reading, element));
     let mail = only(reading, &elements.mail).and_then(|element| mail::read(reading, element));
@@ -142,13 +153,10 @@ fn settings(reading: &mut Reading<'_>, elements: &Elements<'_>, path: &Path) -> 
         |defaults: &ClientPart| defaults.concurrency.as_ref().map(|concurrency| concurrency.value);
     let every = schedule.collector_every;
     let clients = fleet.clients(reading, &templates, defaults.as_ref(), resolved, admin, every);
-    let url = storage.url.unwrap_or_else(|| StorageUrl::Sqlite(reading.environment.default_storage()));
     Some(Settings {
         file: path.to_path_buf(),
         included: reading.sink.sources.iter().skip(1).map(|(_, source)| source.path.clone()).collect(),
-        storage: url,
-        keep_raw: storage.keep_raw,
-        keep_history: storage.keep_history,
+        storage,
         collector_every: every,
         alerter_every: schedule.alerter_every,
         heartbeat: heartbeat.unwrap_or_default(),

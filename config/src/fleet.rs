@@ -213,7 +213,7 @@ impl Fleet {
         let enabled = self.parts.into_iter().zip(resolved).filter(|((_, part), _)| part.is_enabled());
         let client = |((name, part), (way, parent)): ((Option<ClientName>, ClientPart), (Way, _))| {
             let name = name?;
-            let mut connection = part.connection(&reading.environment.user)?;
+            let mut connection = part.connection(&reading.environment.user);
             if let Connection::Ssh(ssh) = &mut connection {
                 ssh.proxy = way.proxy;
             }

@@ -1,5 +1,4 @@
-//! The grammar of config.xml: its elements, where they stand, and their attributes. What a later version will know is
-//! listed too, so that a file that uses it is told so rather than being misread.
+//! The grammar of config.xml: its elements, where they stand, and their attributes.
 
 use crate::fault::{Sink, Wrong};
 use crate::nearest::nearest;
@@ -11,10 +10,8 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// The elements that may hold it.
     pub(crate) parents: &'static [&'static str],
-    /// What this version reads.
+    /// What it may say.
     pub(crate) attributes: &'static [&'static str],
-    /// What a later version will read.
-    pub(crate) planned: &'static [&'static str],
     /// Whether an included file may hold it too.
     pub(crate) in_included: bool,
 }
@@ -81,19 +78,28 @@ const CLIENT: &[&str] = &[
 
 /// Every element, in the order of docs/config.md.
 pub(crate) const KINDS: &[Kind] = &[
-    Kind { name: "config", parents: &[], attributes: EDITOR, planned: &[], in_included: true },
+    Kind { name: "config", parents: &[], attributes: EDITOR, in_included: true },
     Kind {
         name: "storage",
         parents: &["config"],
-        attributes: &["url", "keep-raw", "keep-history"],
-        planned: &["password-file"],
+        attributes: &[
+            "url",
+            "password-file",
+            "password-command",
+            "ca-file",
+            "client-cert",
+            "client-key",
+            "lease",
+            "state-dir",
+            "keep-raw",
+            "keep-history",
+        ],
         in_included: false,
     },
     Kind {
         name: "schedule",
         parents: &["config"],
         attributes: &["collector-every", "alerter-every"],
-        planned: &[],
         in_included: false,
     },
     Kind {
@@ -116,18 +122,11 @@ pub(crate) const KINDS: &[Kind] = &[
             "repeat",
             "max-per-hour",
         ],
-        planned: &[],
         in_included: false,
     },
-    Kind { name: "defaults", parents: &["config"], attributes: DEFAULTS, planned: &[], in_included: false },
-    Kind {
-        name: "template",
-        parents: &["config"],
-        attributes: &["name", "extends"],
-        planned: &[],
-        in_included: true,
-    },
-    Kind { name: "client", parents: &["config"], attributes: CLIENT, planned: &[], in_included: true },
+    Kind { name: "defaults", parents: &["config"], attributes: DEFAULTS, in_included: false },
+    Kind { name: "template", parents: &["config"], attributes: &["name", "extends"], in_included: true },
+    Kind { name: "client", parents: &["config"], attributes: CLIENT, in_included: true },
     Kind {
         name: "alert",
         parents: &["defaults", "template", "client"],
@@ -157,29 +156,25 @@ pub(crate) const KINDS: &[Kind] = &[
             "note",
             "enabled",
         ],
-        planned: &[],
         in_included: true,
     },
-    Kind { name: "include", parents: &["config"], attributes: &["file"], planned: &[], in_included: true },
+    Kind { name: "include", parents: &["config"], attributes: &["file"], in_included: true },
     Kind {
         name: "heartbeat",
         parents: &["config"],
         attributes: &["collector-url", "alerter-url"],
-        planned: &[],
         in_included: false,
     },
     Kind {
         name: "receiver",
         parents: &["config"],
         attributes: &["mail", "time-zone", "min-severity", "repeat", "max-per-hour", "text-only"],
-        planned: &[],
         in_included: true,
     },
     Kind {
         name: "window",
         parents: &["config"],
         attributes: &["name", "daily", "days", "from", "until", "time-zone"],
-        planned: &[],
         in_included: true,
     },
 ];
@@ -197,12 +192,6 @@ pub(crate) fn is_of_root(name: &str) -> bool {
 /// Whether an included file may hold elements of that name.
 pub(crate) fn is_in_included(name: &str) -> bool {
     kind(name).is_some_and(|kind| kind.in_included)
-}
-
-/// What is said of everything that a later version will know.
-pub(crate) fn unsupported(what: &str) -> Wrong {
-    Wrong::new(format!("{what} is not supported by this version yet"))
-        .help("remove it, so that nobody relies on what does not happen")
 }
 
 /// Whether `element` may stand in `parent`; reports it where not. Where end tags are missing, a known element in the
@@ -235,7 +224,7 @@ pub(crate) fn admits(sink: &mut Sink<'_>, parent: &Element<'_>, element: &Elemen
     false
 }
 
-/// Those attributes of `element` that this version reads; the others are reported.
+/// Those attributes of `element` that are known; the others are reported.
 pub(crate) fn known<'e, 'a>(sink: &mut Sink<'_>, element: &'e Element<'a>) -> Vec<&'e Attribute<'a>> {
     let Some(kind) = kind(element.name) else {
         return Vec::new();
@@ -245,8 +234,6 @@ pub(crate) fn known<'e, 'a>(sink: &mut Sink<'_>, element: &'e Element<'a>) -> Ve
         let name = attribute.name;
         if kind.attributes.contains(&name) {
             known.push(attribute);
-        } else if kind.planned.contains(&name) {
-            sink.report(attribute.at, unsupported(&format!("`{name}`")));
         } else {
             sink.report(attribute.at, unknown_attribute(kind, name));
         }
@@ -257,7 +244,7 @@ pub(crate) fn known<'e, 'a>(sink: &mut Sink<'_>, element: &'e Element<'a>) -> Ve
 fn unknown_attribute(kind: &Kind, name: &str) -> Wrong {
     let wrong =
         Wrong::new(format!("<{}> has no attribute `{}`", kind.name, model::text::escape_to(name, 40)));
-    if let Some(near) = nearest(name, kind.attributes.iter().chain(kind.planned).copied()) {
+    if let Some(near) = nearest(name, kind.attributes.iter().copied()) {
         return wrong.help(format!("did you mean `{near}`?"));
     }
     // An attribute in the wrong element is more often misplaced than misspelt.
@@ -278,8 +265,8 @@ mod tests {
 
     const DOCS: &str = include_str!("../../docs/config.md");
 
-    /// (element, attribute, whether it is planned) of every table row in docs/config.md.
-    fn documented() -> BTreeSet<(String, String, bool)> {
+    /// (element, attribute) of every table row in docs/config.md.
+    fn documented() -> BTreeSet<(String, String)> {
         let mut element = String::new();
         let mut documented = BTreeSet::new();
         for line in DOCS.lines() {
@@ -288,9 +275,9 @@ mod tests {
             } else if line.starts_with('#') {
                 element.clear();
             } else if let Some(row) = line.strip_prefix("| `").filter(|_| !element.is_empty()) {
-                let (names, meaning) = row.split_once(" | ").expect("a table has cells");
+                let (names, _) = row.split_once(" | ").expect("a table has cells");
                 for name in names.split('`').filter(|name| !name.is_empty() && *name != ", ") {
-                    documented.insert((element.clone(), name.to_owned(), meaning.starts_with("*planned*")));
+                    documented.insert((element.clone(), name.to_owned()));
                 }
             }
         }
@@ -302,13 +289,11 @@ mod tests {
         let mut known = BTreeSet::new();
         for kind in KINDS {
             assert!(DOCS.contains(&format!("### `<{}>`", kind.name)), "{} is not documented", kind.name);
-            for (names, planned) in [(kind.attributes, false), (kind.planned, true)] {
-                known.extend(names.iter().map(|name| (kind.name.to_owned(), (*name).to_owned(), planned)));
-            }
+            known.extend(kind.attributes.iter().map(|name| (kind.name.to_owned(), (*name).to_owned())));
         }
         let documented = documented();
-        assert_eq!(known.difference(&documented).collect::<Vec<_>>(), Vec::<&(String, String, bool)>::new());
-        assert_eq!(documented.difference(&known).collect::<Vec<_>>(), Vec::<&(String, String, bool)>::new());
+        assert_eq!(known.difference(&documented).collect::<Vec<_>>(), Vec::<&(String, String)>::new());
+        assert_eq!(documented.difference(&known).collect::<Vec<_>>(), Vec::<&(String, String)>::new());
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod mask;
 mod nearest;
 mod opening;
 mod parent;
+mod postgres;
 mod proxy;
 mod reading;
 mod receiver;
@@ -39,8 +40,9 @@ mod window;
 
 pub use environment::Environment;
 pub use fault::{Fault, Faults};
-pub use file::{load, parse, parse_all};
+pub use file::{load, load_to_alert, parse, parse_all};
 pub use nearest::nearest;
 pub use rule_text::rule_text;
 pub use settings::*;
+pub use storage::storage_url;
 pub use summary::summary;

@@ -35,7 +35,11 @@ pub(crate) fn secrets(text: &str) -> Vec<Range<usize>> {
         }
         // Only the beginning of a URL is looked at: every `=` of a long line may be before one.
         let near = &bytes[..bytes.len().min(value + URL)];
-        if is_url && !near[value..value_end(near, value)].contains(&b'@') {
+        let url = near.get(value..value_end(near, value)).unwrap_or_default();
+        // A parameter of a database's URL may be a password.
+        let is_database =
+            [&b"postgres"[..], b"\"postgres", b"'postgres"].iter().any(|start| url.starts_with(start));
+        if is_url && !is_database && !url.contains(&b'@') {
             continue;
         }
         let end = value_end(bytes, value);

@@ -26,11 +26,13 @@ pub(crate) struct Reading<'a> {
     pub(crate) inline_secrets: BTreeMap<FileId, Span>,
     /// The names of all windows, for alerts that name one.
     pub(crate) windows: BTreeSet<String>,
+    /// Whether clients are to be reached: who only tells of them needs their names.
+    pub(crate) reaches: bool,
 }
 
 impl<'a> Reading<'a> {
     pub(crate) fn new(sink: Sink<'a>, environment: &'a Environment) -> Self {
-        Self { sink, environment, inline_secrets: BTreeMap::new(), windows: BTreeSet::new() }
+        Self { sink, environment, inline_secrets: BTreeMap::new(), windows: BTreeSet::new(), reaches: true }
     }
 
     pub(crate) fn report(&mut self, span: Span, wrong: Wrong) {
@@ -104,11 +106,17 @@ impl<'a> Reading<'a> {
                 Ok(SecretSource::Inline(Secret::new(secret.to_owned())))
             })
         };
-        let Some(read) = read else { return };
+        if let Some(read) = read {
+            self.only_secret(read, slot);
+        }
+    }
+
+    /// A secret into `slot`. A second one is a fault.
+    pub(crate) fn only_secret(&mut self, read: At<SecretSource>, slot: &mut Option<At<SecretSource>>) {
         if let Some(first) = slot {
-            let line = self.line(first.span, attribute.at);
+            let line = self.line(first.span, read.span);
             let wrong = Wrong::new(format!("two sources of one secret: the other is in {line}"));
-            self.report(attribute.at, wrong.help("keep one of the two"));
+            self.report(read.span, wrong.help("keep one of the two"));
             return;
         }
         *slot = Some(read);

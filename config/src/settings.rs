@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 use chrono_tz::Tz;
+pub use model::StorageUrl;
 use model::{ClientName, Rule, Severity};
 use zeroize::Zeroizing;
 
@@ -51,11 +52,7 @@ pub struct Settings {
     /// The files that it includes, in the order in which they were read.
     pub included: Vec<PathBuf>,
     /// Where things are stored.
-    pub storage: StorageUrl,
-    /// `keep-raw`, where it is said: how long reports are kept as they came. Nothing is pruned by this version.
-    pub keep_raw: Option<Duration>,
-    /// `keep-history`, where it is said: how long their history is kept. Nothing is pruned by this version.
-    pub keep_history: Option<Duration>,
+    pub storage: Storage,
     /// `collector-every`, where it is said.
     pub collector_every: Option<Duration>,
     /// `alerter-every`, where it is said.
@@ -77,20 +74,22 @@ pub struct Settings {
     pub fleet_rules: Vec<Rule>,
 }
 
-/// Where things are stored.
+/// `<storage>`
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StorageUrl {
-    /// `sqlite:///path`
-    Sqlite(PathBuf),
-}
-
-impl StorageUrl {
-    /// The directory for what lives beside the storage: locks, the master key, the product's own known_hosts.
-    pub fn state_dir(&self) -> PathBuf {
-        match self {
-            Self::Sqlite(path) => path.parent().map(PathBuf::from).unwrap_or_default(),
-        }
-    }
+pub struct Storage {
+    /// Where things are stored.
+    pub url: StorageUrl,
+    /// With what it is logged in to, where that is said.
+    pub password: Option<SecretSource>,
+    /// How long after the last sign of life of a run others take it for dead, where several hosts share the storage.
+    pub lease: Duration,
+    /// This host's own directory: locks, the master key, the product's own known_hosts. A file that is the storage lies there
+    /// too.
+    pub state_dir: PathBuf,
+    /// `keep-raw`, where it is said: how long reports are kept as they came. A file is not pruned by this version.
+    pub keep_raw: Option<Duration>,
+    /// `keep-history`, where it is said: how long their history is kept. Nothing is pruned of it by this version.
+    pub keep_history: Option<Duration>,
 }
 
 /// `<mail>`
@@ -239,6 +238,8 @@ pub struct Client {
 /// How to reach a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Connection {
+    /// Nothing is said of it: only [`crate::load_to_alert`] gives that.
+    Unsaid,
     /// This machine, without SSH.
     Local,
     /// SSH.

@@ -192,6 +192,8 @@ mod tests {
             "<client\n password=\"\nhush\" port=\"x\"/>",
             r#"<client Passphrase="hush" port="x"/>"#,
             r#"<storage url="postgres://me:hush@host/db" port="x"/>"#,
+            r#"<storage url="postgres://host/db?password=hush" port="x"/>"#,
+            r#"<storage url='postgresql:///?password=hush' port="x"/>"#,
             r#"<heartbeat collector-url="https://example.org/hush" port="x"/>"#,
         ] {
             let shown = shown(text, "port");

@@ -4,14 +4,15 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::{Operator, Pattern, Rule, Unit, metric};
+use model::{Operator, Pattern, PgHost, PgTls, PostgresUrl, Rule, StorageUrl, Unit, metric};
 
 use crate::mail::SENDMAIL;
 use crate::rule_text;
 use crate::settings::{
-    Client, Connection, HostKeyPolicy, Mode, Proxy, SecretSource, Settings, Smtp, Ssh, StorageUrl, Tls,
+    Client, Connection, HostKeyPolicy, Mode, Proxy, SecretSource, Settings, Smtp, Ssh, Storage, Tls,
     Transport,
 };
+use crate::value;
 
 /// So many clients are named in a warning; of the rest only the number.
 const NAMED: usize = 5;
@@ -70,7 +71,6 @@ fn clients_count(count: usize) -> String {
 }
 
 fn head(settings: &Settings) -> String {
-    let StorageUrl::Sqlite(path) = &settings.storage;
     let every = |word: &str, every: Option<Duration>| match every {
         Some(every) => format!("{word} every {}", Unit::Seconds.show(every.as_secs_f64())),
         None => format!("{word} as often as it is run"),
@@ -83,7 +83,8 @@ fn head(settings: &Settings) -> String {
     let mut rows = vec![
         ("config", settings.file.display().to_string()),
         ("included", included(&settings.included)),
-        ("storage", format!("SQLite, {}", path.display())),
+        ("storage", storage(&settings.storage)),
+        ("state", state(&settings.storage)),
         ("mail", mail(settings)),
     ];
     if let Some(mail) = &settings.mail {
@@ -109,12 +110,46 @@ fn included(files: &[PathBuf]) -> String {
     if names.is_empty() { String::new() } else { format!("{}: {}", names.len(), named(&names)) }
 }
 
+/// Where things are stored, never with what one logs in there.
+fn storage(storage: &Storage) -> String {
+    match &storage.url {
+        StorageUrl::Sqlite(path) => format!("SQLite, {}", path.display()),
+        StorageUrl::Postgres(url) => {
+            let by_tcp = url.servers.iter().any(|server| matches!(server.host, PgHost::Name(_)));
+            let tls = match url.tls {
+                _ if !by_tcp => "",
+                PgTls::Disable => ", in the clear",
+                PgTls::Require => ", TLS with whoever answers",
+                PgTls::VerifyCa => ", TLS whatever the name",
+                PgTls::VerifyFull => ", TLS",
+            };
+            let shown = url.client_certificate.iter().map(|path| format!(", certificate {}", path.display()));
+            let password =
+                storage.password.iter().map(|source| format!(", {}", way_of_secret(source, "password")));
+            format!("PostgreSQL, {url}{tls}{}", shown.chain(password).collect::<String>())
+        }
+    }
+}
+
+/// Where this host keeps what is its own; empty where that is beside the storage.
+fn state(storage: &Storage) -> String {
+    match storage.url {
+        StorageUrl::Sqlite(_) => String::new(),
+        StorageUrl::Postgres(_) => {
+            let lease = Unit::Seconds.show(storage.lease.as_secs_f64());
+            format!("in {}, runs have a lease of {lease}", storage.state_dir.display())
+        }
+    }
+}
+
 /// What the file says and nothing obeys yet.
 fn without_effect(settings: &Settings) -> Vec<String> {
+    // What a file holds is not pruned.
+    let keeps_all = matches!(settings.storage.url, StorageUrl::Sqlite(_));
     let said = |name: &str, is_said: bool| is_said.then(|| name.to_owned());
     let all = [
-        said("keep-raw", settings.keep_raw.is_some()),
-        said("keep-history", settings.keep_history.is_some()),
+        said("keep-raw", keeps_all && settings.storage.keep_raw.is_some()),
+        said("keep-history", settings.storage.keep_history.is_some()),
     ];
     all.into_iter().flatten().collect()
 }
@@ -161,6 +196,7 @@ fn clients(clients: &[Client], sets: &[RuleSet<'_>]) -> String {
         vec![["CLIENT", "ADDRESS", "WAY", "LOGIN", "PARENT", "GROUPS", "RULES"].map(str::to_owned)];
     for (client, number) in clients.iter().zip(numbers) {
         let (address, way, login) = match &client.connection {
+            Connection::Unsaid => ("not said".to_owned(), "-".to_owned(), "-".to_owned()),
             Connection::Local => ("this host".to_owned(), "-".to_owned(), "none needed".to_owned()),
             Connection::Ssh(ssh) => (ssh.place(), way(ssh), login(ssh, client.mode)),
         };
@@ -272,6 +308,9 @@ fn warnings(settings: &Settings) -> Vec<String> {
         let has = |client: &&Client| client.rules.iter().any(is_meant);
         settings.clients.iter().filter(has).map(|client| client.name.as_str()).collect()
     };
+    if let StorageUrl::Postgres(url) = &settings.storage.url {
+        warnings.extend(exposed(url));
+    }
     let untold = with(&|rule| rule.receivers.is_empty());
     if !untold.is_empty() {
         let remedy = "add mail=\"...\" to the clients, or admin=\"...\" to <mail>";
@@ -292,6 +331,22 @@ fn warnings(settings: &Settings) -> Vec<String> {
         warnings.push(format!("{}: an alert on `process` counts nothing: {remedy}", named(&counting)));
     }
     warnings
+}
+
+/// What to say of a database that others on the way may read, or pretend to be.
+fn exposed(url: &PostgresUrl) -> Option<String> {
+    let cause = match url.tls {
+        PgTls::Disable => "what goes to it goes in the clear",
+        PgTls::Require => "whoever answers there is taken for it",
+        PgTls::VerifyCa | PgTls::VerifyFull => return None,
+    };
+    let far = url.servers.iter().find(|server| match &server.host {
+        PgHost::Name(name) => !value::is_loopback(name),
+        PgHost::Socket(_) => false,
+    })?;
+    Some(format!(
+        "the storage at {far}: {cause}; say sslmode=verify-full, and ca-file for a root of your own"
+    ))
 }
 
 /// Whether a limit lies beyond what a percentage can be.

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Faulty files that fit all the same, and why.
-const FITTING: [(&str, &str); 7] = [
+const FITTING: [(&str, &str); 8] = [
     ("local.xml", "which attributes go with connection=\"local\""),
     ("mail.xml", "which attributes go with a transport"),
+    ("storage-twice.xml", "what two attributes, or a URL and an attribute, say together"),
     ("names.xml", "names that differ in case only, and those that follow from addresses"),
     ("circle/config.xml", "what lies in other files"),
     ("circle/other.xml", "what lies in other files"),

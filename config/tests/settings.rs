@@ -39,7 +39,7 @@ fn faults(inner: &str) -> String {
 fn ssh(client: &Client) -> &Ssh {
     match &client.connection {
         Connection::Ssh(ssh) => ssh,
-        Connection::Local => panic!("{} is local", client.name),
+        Connection::Local | Connection::Unsaid => panic!("{} is local", client.name),
     }
 }
 
@@ -101,7 +101,10 @@ fn the_first_form_means_what_it_meant() {
     assert_eq!(client.rules[0].source, "config.xml:4");
     assert_eq!(client.rules[0].text, r#"<alert type="memory" limit="50%"/>"#);
     assert_eq!(settings.mail, None);
-    assert_eq!(settings.storage, StorageUrl::Sqlite("/home/ann/.local/state/fleet-health/fleet.db".into()));
+    assert_eq!(
+        settings.storage.url,
+        StorageUrl::Sqlite("/home/ann/.local/state/fleet-health/fleet.db".into())
+    );
 }
 
 #[test]
@@ -338,8 +341,8 @@ fn relative_paths_start_at_their_file() {
     let path = directory.path().join("config.xml");
     fs::write(&path, r#"<config><storage url="sqlite:data/fleet.db" keep-raw="31d"/></config>"#).unwrap();
     let settings = config::load(Some(&path), &environment()).unwrap();
-    assert_eq!(settings.storage.state_dir(), directory.path().join("data"));
-    assert_eq!(settings.keep_raw, Some(Duration::from_secs(31 * 86_400)));
+    assert_eq!(settings.storage.state_dir, directory.path().join("data"));
+    assert_eq!(settings.storage.keep_raw, Some(Duration::from_secs(31 * 86_400)));
 }
 
 #[test]
@@ -384,7 +387,7 @@ fn the_example_works_as_it_stands() {
     let settings = config::load(Some(&path), &environment()).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(settings.clients.len(), 1);
     assert_eq!(settings.clients[0].connection, Connection::Local);
-    assert!(settings.storage.state_dir().ends_with("fleet-data"));
+    assert!(settings.storage.state_dir.ends_with("fleet-data"));
     assert!(settings.clients[0].rules.iter().all(|rule| rule.receivers == ["root@localhost"]));
     assert!(!config::summary(&settings).contains("warning:"));
 }

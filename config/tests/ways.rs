@@ -19,7 +19,7 @@ fn client<'s>(settings: &'s Settings, name: &str) -> &'s Client {
 fn ssh<'s>(settings: &'s Settings, name: &str) -> &'s Ssh {
     match &client(settings, name).connection {
         Connection::Ssh(ssh) => ssh,
-        Connection::Local => panic!("{name} is local"),
+        Connection::Local | Connection::Unsaid => panic!("{name} is local"),
     }
 }
 

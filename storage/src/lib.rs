@@ -15,6 +15,7 @@ mod history;
 mod lock;
 mod memory;
 mod old_state;
+mod open;
 mod overdue;
 mod payload;
 mod place;
@@ -22,6 +23,7 @@ mod place;
 mod postgres;
 mod reports;
 mod run_log;
+mod skew;
 mod sqlite;
 mod words;
 
@@ -30,6 +32,7 @@ pub use error::StoreError;
 pub use history::{Counts, History, Latest};
 pub use lock::RunLock;
 pub use memory::MemoryStore;
+pub use open::{Access, open, open_copy, open_existing};
 pub use overdue::{Here, Punctuality, RUNS_LOOKED_AT, booted, gone, habit, overdue, punctuality, usual};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresAccess, PostgresStore};
@@ -38,6 +41,7 @@ pub use reports::{
     SealedKey,
 };
 pub use run_log::{Program, Run, RunLog};
+pub use skew::Skew;
 pub use sqlite::SqliteStore;
 
 /// A whole store.

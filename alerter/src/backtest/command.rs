@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use clap::Args;
 use config::{Environment, Settings};
 use model::{ClientName, Exit, Rule, Timestamp};
-use storage::{History, SqliteStore, StoreError};
+use storage::StoreError;
 
 use super::{Outcome, Runs, count, csv, replay, report};
 use crate::rulebook::Rulebook;
+use crate::store;
 
 const DAY: i64 = 86_400_000;
 /// How often the alerter runs where config.xml does not say it.
@@ -73,7 +74,7 @@ pub fn backtest(
     let rules = Rulebook::of(tried.as_ref().unwrap_or(settings));
     let outcome = match &arguments.from {
         Some(path) => replay(from_file(path, settings)?.into_reports(), &rules),
-        None => stored(settings, now.plus(-i64::from(arguments.days) * DAY), now, &rules)?,
+        None => stored(settings, i64::from(arguments.days) * DAY, now, &rules)?,
     };
     let runs = runs(settings, &outcome);
     let mails = count(&outcome.facts, &outcome.episodes, &rules, runs);
@@ -118,10 +119,11 @@ fn from_file(path: &PathBuf, settings: &Settings) -> Result<csv::Table, Failure>
     csv::read(io::BufReader::new(file), &place, &known).map_err(Failure::File)
 }
 
-/// Folds what is stored of each configured client, one after the other.
-fn stored(settings: &Settings, from: Timestamp, to: Timestamp, rules: &Rulebook) -> Result<Outcome, Failure> {
-    let config::StorageUrl::Sqlite(path) = &settings.storage;
-    let mut store = SqliteStore::open_existing(path)?;
+/// Folds what is stored of each configured client, one after the other: `length` milliseconds up to now.
+fn stored(settings: &Settings, length: i64, now: Timestamp, rules: &Rulebook) -> Result<Outcome, Failure> {
+    let (mut store, skew) = store::open(settings, storage::open_existing)?;
+    let to = skew.there(now);
+    let from = to.plus(-length);
     let configured: BTreeSet<&ClientName> = settings.clients.iter().map(|client| &client.name).collect();
     let clients = store.latest()?.into_iter().filter(|client| configured.contains(&client.name));
     let clients: Vec<_> = clients.map(|client| (client.name, client.uid)).collect();

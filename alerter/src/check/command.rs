@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use config::{Environment, Settings, StorageUrl, nearest};
+use config::{Environment, Settings, nearest};
 use model::text::escape_to;
 use model::{EpisodeId, Severity, Timestamp};
-use storage::{Program, RUNS_LOOKED_AT, Run, SqliteStore, Store, StoreError, usual};
+use storage::{Program, RUNS_LOOKED_AT, Run, Store, StoreError, usual};
 
 use super::{Answer, Known, client, fleet, patience, problems};
+use crate::store;
 
 /// Reads config.xml and the storage; `name` is the client's, `None` stands for the fleet.
 pub fn answer(config: Option<&Path>, name: Option<&str>, now: Timestamp) -> Answer {
-    match config::load(config, &Environment::of_process()) {
+    match config::load_to_alert(config, &Environment::of_process()) {
         Err(faults) => {
             let more = match faults.count() {
                 1 => String::new(),
@@ -27,8 +28,8 @@ pub fn answer(config: Option<&Path>, name: Option<&str>, now: Timestamp) -> Answ
 }
 
 fn open(settings: &Settings, name: Option<&str>, now: Timestamp) -> Result<Answer, StoreError> {
-    let StorageUrl::Sqlite(path) = &settings.storage;
-    of_store(&mut SqliteStore::open_existing(path)?, settings, name, now)
+    let (mut store, skew) = store::open(settings, storage::open_existing)?;
+    of_store(&mut *store, settings, name, skew.there(now))
 }
 
 /// What a store says of the client called `name`; `None` stands for the fleet.

@@ -2,16 +2,17 @@
 
 use std::fmt;
 
-use config::{Settings, StorageUrl, nearest};
+use config::{Settings, nearest};
 use model::rule::{COLLECTOR_STALE, ISOLATED, UNREACHABLE};
 use model::text::escape_to;
 use model::{Episode, EpisodeId, Timestamp};
-use storage::{SqliteStore, Store, StoreError};
+use storage::{Store, StoreError};
 
 use super::{Subject, explain};
 use crate::fold::Known;
 use crate::mailings::Mailings;
 use crate::rulebook::Rulebook;
+use crate::store;
 
 /// So many names are offered where none is near.
 const OFFERED: usize = 20;
@@ -48,8 +49,9 @@ pub fn answer(
     question: Question,
     time: &dyn Fn(Timestamp) -> String,
 ) -> Result<String, Failure> {
-    let StorageUrl::Sqlite(path) = &settings.storage;
-    of_store(&mut SqliteStore::open_existing(path)?, settings, question, time)
+    let (mut store, skew) = store::open(settings, storage::open_existing)?;
+    let question = Question { now: skew.there(question.now), ..question };
+    of_store(&mut *store, settings, question, time)
 }
 
 /// What a store says.
