@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use super::fault::{Fault, Kind, refused};
+use super::fault::{Fault, refused};
 use super::link::{Link, Mode, Tried, Tx};
 use super::run_log::{CLOCK, millis};
 use super::values::params;
@@ -27,7 +27,7 @@ impl Keeper {
                 match link.once(Mode::Write, &mut |tx| renew(tx, run_id, lease)) {
                     Tried::Committed(true) => {}
                     // The next thing that the run writes is refused, and says so.
-                    Tried::Committed(false) | Tried::Failed(Fault { kind: Kind::Final, .. }) => break,
+                    Tried::Committed(false) => break,
                     Tried::Unsure(_, fault) | Tried::Failed(fault) => {
                         log::debug!("storage: the lease is not renewed: {}", fault.error);
                     }

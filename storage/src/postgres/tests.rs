@@ -6,7 +6,9 @@ use model::storage_url::{PgHost, PgServer, PgTls, PostgresUrl};
 
 use super::{PostgresAccess, PostgresStore};
 use crate::conformance::server::Server;
-use crate::{Program, Store};
+use crate::{Program, Store, StoreError};
+
+mod trouble;
 
 mod conform {
     crate::conformance!(super::fresh());
@@ -19,7 +21,7 @@ mod share {
 /// What opens stores over one new database.
 fn shared() -> ((), impl Fn(Duration) -> Box<dyn Store + Send> + Sync) {
     let server = Server::shared();
-    let url = url(server.address(), server.port(), &server.database());
+    let url = url(server.address(), server.port(), &database());
     let open = move |lease| -> Box<dyn Store + Send> {
         let access = PostgresAccess { lease, ..PostgresAccess::new(Program::Collector) };
         Box::new(PostgresStore::open(&url, &access).expect("the store opens"))
@@ -30,7 +32,7 @@ fn shared() -> ((), impl Fn(Duration) -> Box<dyn Store + Send> + Sync) {
 /// A new store in a database of its own; both end with the process.
 fn fresh() -> ((), PostgresStore) {
     let server = Server::shared();
-    ((), open(&url(server.address(), server.port(), &server.database())))
+    ((), open(&url(server.address(), server.port(), &database())))
 }
 
 fn url(host: &str, port: u16, database: &str) -> PostgresUrl {
@@ -46,6 +48,18 @@ fn url(host: &str, port: u16, database: &str) -> PostgresUrl {
     }
 }
 
+fn database() -> String {
+    Server::shared().database()
+}
+
+fn access() -> PostgresAccess {
+    PostgresAccess::new(Program::Collector)
+}
+
+fn open_with(url: &PostgresUrl, access: &PostgresAccess) -> Result<PostgresStore, StoreError> {
+    PostgresStore::open(url, access)
+}
+
 fn open(url: &PostgresUrl) -> PostgresStore {
-    PostgresStore::open(url, &PostgresAccess::new(Program::Collector)).expect("the store opens")
+    open_with(url, &access()).expect("the store opens")
 }
