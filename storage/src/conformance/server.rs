@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use model::storage_url::{PgHost, PgServer, PgTls, PostgresUrl};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 pub use certificates::{Certificate, Certificates};
@@ -239,6 +240,21 @@ impl Server {
     /// The URL of a database for a role, without a password.
     pub fn url_of(&self, role: &str, database: &str) -> String {
         format!("postgres://{role}@{}:{}/{database}", self.setup.address, self.port)
+    }
+
+    /// The same as a storage is told of it.
+    pub fn storage(&self, database: &str) -> PostgresUrl {
+        let host = PgHost::Name(self.setup.address.clone());
+        PostgresUrl {
+            servers: vec![PgServer { host, port: self.port }],
+            database: Some(database.to_owned()),
+            user: Some(USER.to_owned()),
+            tls: PgTls::Disable,
+            ca_file: None,
+            client_certificate: None,
+            client_key: None,
+            connect_timeout: Duration::from_secs(10),
+        }
     }
 
     /// Runs SQL as who may do everything, and gives what it answers: a row a line, columns parted by `|`.

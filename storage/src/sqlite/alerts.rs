@@ -207,7 +207,8 @@ fn oldest(transaction: &Transaction<'_>, limit: usize) -> Result<Vec<backlog::Pi
         transaction.prepare_cached("SELECT event_time, report_id FROM unevaluated ORDER BY 1, 2 LIMIT ?1")?;
     let reports = select.query_map([limit.min(1 << 20)], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let reports: Vec<(i64, i64)> = reports.collect::<Result<_, _>>()?;
-    let running = run_log::runs(transaction, Program::Collector, 1)?.pop().filter(|run| run.end.is_none());
+    let latest = run_log::runs(transaction, Program::Collector, 1)?.into_iter().next();
+    let running = latest.filter(|run| run.end.is_none());
     let mut select = transaction.prepare_cached(
         "SELECT run, at, collection_id FROM unevaluated_attempt WHERE run IS NOT ?1 ORDER BY 1, 2, 3",
     )?;
