@@ -87,7 +87,23 @@ pub(super) struct Link {
     tls: MakeRustlsConnect,
     patience: Duration,
     client: Option<Client>,
+    privacy: Privacy,
 }
+
+/// Whether what is written over a link becomes true for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Privacy {
+    /// Each transaction is committed.
+    None,
+    /// All that is done stands in one transaction that is never committed; it is still to begin.
+    ToBegin,
+    /// It goes on.
+    Begun,
+}
+
+/// How the transaction begins that is never committed. It may wait for a person who reads what is printed.
+const BEGIN_PRIVATE: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET LOCAL statement_timeout = '60s'; \
+                             SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '60s'";
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -99,12 +115,22 @@ impl std::fmt::Debug for Link {
 impl Link {
     /// A way that is not gone yet. What fails is tried again for `patience` in all.
     pub(super) fn new(config: Config, tls: MakeRustlsConnect, patience: Duration) -> Self {
-        Self { config, tls, patience, client: None }
+        Self { config, tls, patience, client: None, privacy: Privacy::None }
     }
 
     /// Another connection to the same database.
     pub(super) fn another(&self) -> Self {
         Self::new(self.config.clone(), self.tls.clone(), self.patience)
+    }
+
+    /// From here on nothing is committed: what is done over this link is seen by it alone, and gone with it.
+    pub(super) fn keep_private(&mut self) {
+        self.privacy = Privacy::ToBegin;
+    }
+
+    /// Whether nothing is committed.
+    pub(super) fn is_private(&self) -> bool {
+        self.privacy != Privacy::None
     }
 
     /// How long what fails is tried again.
@@ -130,6 +156,9 @@ impl Link {
         mode: Mode,
         work: &mut dyn FnMut(&mut Tx<'_>) -> Result<T, Fault>,
     ) -> Result<Tried<T>, Fault> {
+        if self.is_private() {
+            return self.tried_in_private(work).map_err(|fault| Fault { kind: Kind::Final, ..fault });
+        }
         let client = match &mut self.client {
             Some(client) => client,
             none => none.insert(self.config.connect(self.tls.clone())?),
@@ -152,6 +181,38 @@ impl Link {
             Err(fault) if fault.kind == Kind::Lost => Ok(Tried::Unsure(value, fault)),
             Err(fault) => Err(fault),
         }
+    }
+
+    /// One step of the transaction that is never committed: all of it stands in there, or nothing. Nothing is tried again,
+    /// since a lost connection has lost all steps.
+    fn tried_in_private<T>(
+        &mut self,
+        work: &mut dyn FnMut(&mut Tx<'_>) -> Result<T, Fault>,
+    ) -> Result<Tried<T>, Fault> {
+        if self.privacy == Privacy::ToBegin {
+            let client = match &mut self.client {
+                Some(client) => client,
+                none => none.insert(self.config.connect(self.tls.clone())?),
+            };
+            client.batch_execute(BEGIN_PRIVATE)?;
+            self.privacy = Privacy::Begun;
+        }
+        let Some(client) = &mut self.client else {
+            return Err(
+                StoreError::Unreachable("the connection was lost; nothing was changed".to_owned()).into()
+            );
+        };
+        client.batch_execute("SAVEPOINT step")?;
+        let mut tx = Tx { client, failed: false };
+        let result = match work(&mut tx) {
+            Ok(_) if tx.failed => Err(refused("a statement failed, and nobody said so")),
+            result => result,
+        };
+        if result.is_err() {
+            client.batch_execute("ROLLBACK TO SAVEPOINT step")?;
+        }
+        client.batch_execute("RELEASE SAVEPOINT step")?;
+        result.map(Tried::Committed)
     }
 
     /// A transaction that may be done again where nobody said whether it happened.

@@ -66,6 +66,15 @@ impl PostgresStore {
         Ok(store)
     }
 
+    /// Opens the store as it is at this moment, to try something out: whatever is done to it is seen here alone and gone with
+    /// it. Its runs are not noted and hold no lease. As long as it is there, whoever wants to evaluate the same entries waits
+    /// for it; who collects does not.
+    pub fn open_copy(url: &PostgresUrl, access: &PostgresAccess) -> Result<Self, StoreError> {
+        let mut store = Self::open_existing(url, access)?;
+        store.link.keep_private();
+        Ok(store)
+    }
+
     fn connected(url: &PostgresUrl, access: &PostgresAccess) -> Result<Self, Fault> {
         let link = Link::new(access.config(url)?, tls::connector(url)?, access.patience);
         Ok(Self { link, series: Series::default(), run: None, lease: access.lease })
