@@ -25,6 +25,8 @@ mod reports;
 mod run_log;
 mod skew;
 mod sqlite;
+#[cfg(feature = "postgres")]
+mod transfer;
 mod words;
 
 pub use alerts::{AlertStore, Backoff, Delivery, Entry, Mark, Message, Step, Telling, Unevaluated};
@@ -43,6 +45,8 @@ pub use reports::{
 pub use run_log::{Program, Run, RunLog};
 pub use skew::Skew;
 pub use sqlite::SqliteStore;
+#[cfg(feature = "postgres")]
+pub use transfer::{Moved, transfer};
 
 /// A whole store.
 pub trait Store: ReportStore + AlertStore + History {}

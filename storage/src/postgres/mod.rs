@@ -25,6 +25,7 @@ mod silences;
 mod states;
 mod store;
 mod tls;
+mod transfer;
 mod values;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod tests;
 use model::{ClientUid, storage_url::PostgresUrl};
 
 pub use access::PostgresAccess;
+pub(crate) use transfer::{Progress, Target};
 
 use crate::StoreError;
 use fault::{Fault, corrupt, refused};
@@ -56,6 +58,7 @@ impl PostgresStore {
     pub fn open(url: &PostgresUrl, access: &PostgresAccess) -> Result<Self, StoreError> {
         let mut store = Self::connected(url, access)?;
         migrate::migrate(&mut store.link, migrate::STEPS)?;
+        transfer::check(&mut store.link)?;
         Ok(store)
     }
 
@@ -63,6 +66,7 @@ impl PostgresStore {
     pub fn open_existing(url: &PostgresUrl, access: &PostgresAccess) -> Result<Self, StoreError> {
         let mut store = Self::connected(url, access)?;
         migrate::check(&mut store.link, migrate::STEPS)?;
+        transfer::check(&mut store.link)?;
         Ok(store)
     }
 

@@ -16,6 +16,8 @@ mod run_log;
 mod series;
 mod silences;
 mod store;
+#[cfg(feature = "postgres")]
+mod transfer;
 
 #[cfg(test)]
 mod tests;
