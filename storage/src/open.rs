@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use model::StorageUrl;
 
+#[cfg(feature = "postgres")]
+use crate::{PostgresAccess, PostgresStore};
 use crate::{Program, SqliteStore, Store, StoreError};
 
 /// How a program comes to its storage.
@@ -34,7 +36,10 @@ impl fmt::Debug for Access {
 pub fn open(access: &Access) -> Result<Box<dyn Store>, StoreError> {
     match &access.url {
         StorageUrl::Sqlite(path) => Ok(Box::new(SqliteStore::open(path)?)),
-        StorageUrl::Postgres(_) => Err(unsupported()),
+        #[cfg(feature = "postgres")]
+        StorageUrl::Postgres(url) => Ok(Box::new(PostgresStore::open(url, &access.to_postgres())?)),
+        #[cfg(not(feature = "postgres"))]
+        StorageUrl::Postgres(_) => Err(left_out()),
     }
 }
 
@@ -42,7 +47,10 @@ pub fn open(access: &Access) -> Result<Box<dyn Store>, StoreError> {
 pub fn open_existing(access: &Access) -> Result<Box<dyn Store>, StoreError> {
     match &access.url {
         StorageUrl::Sqlite(path) => Ok(Box::new(SqliteStore::open_existing(path)?)),
-        StorageUrl::Postgres(_) => Err(unsupported()),
+        #[cfg(feature = "postgres")]
+        StorageUrl::Postgres(url) => Ok(Box::new(PostgresStore::open_existing(url, &access.to_postgres())?)),
+        #[cfg(not(feature = "postgres"))]
+        StorageUrl::Postgres(_) => Err(left_out()),
     }
 }
 
@@ -50,12 +58,27 @@ pub fn open_existing(access: &Access) -> Result<Box<dyn Store>, StoreError> {
 pub fn open_copy(access: &Access) -> Result<Box<dyn Store>, StoreError> {
     match &access.url {
         StorageUrl::Sqlite(path) => Ok(Box::new(SqliteStore::open_copy(path)?)),
-        StorageUrl::Postgres(_) => Err(unsupported()),
+        #[cfg(feature = "postgres")]
+        StorageUrl::Postgres(_) => {
+            Err(StoreError::Other("a database is not copied by this version".to_owned()))
+        }
     }
 }
 
-fn unsupported() -> StoreError {
-    StoreError::Other("this program was built without PostgreSQL".to_owned())
+#[cfg(feature = "postgres")]
+impl Access {
+    fn to_postgres(&self) -> PostgresAccess {
+        PostgresAccess {
+            password: self.password.clone(),
+            lease: self.lease,
+            ..PostgresAccess::new(self.program)
+        }
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+fn left_out() -> StoreError {
+    StoreError::Other("this program was built without PostgreSQL (the feature `postgres`)".to_owned())
 }
 
 #[cfg(test)]
