@@ -59,9 +59,9 @@ pub fn open_copy(access: &Access) -> Result<Box<dyn Store>, StoreError> {
     match &access.url {
         StorageUrl::Sqlite(path) => Ok(Box::new(SqliteStore::open_copy(path)?)),
         #[cfg(feature = "postgres")]
-        StorageUrl::Postgres(_) => {
-            Err(StoreError::Other("a database is not copied by this version".to_owned()))
-        }
+        StorageUrl::Postgres(url) => Ok(Box::new(PostgresStore::open_copy(url, &access.to_postgres())?)),
+        #[cfg(not(feature = "postgres"))]
+        StorageUrl::Postgres(_) => Err(left_out()),
     }
 }
 
