@@ -240,10 +240,11 @@ fn an_old_configuration_walks_to_its_mails() {
 
     // The line is added.
     let smtp = Smtp::with(Tls::StartTls, Some(("fleet", "secret")), &json!({}));
-    let (port, authority) = (smtp.port(), smtp.certificate().display());
+    let (port, authority) = (smtp.port(), smtp.certificate());
     let way_out = format!(
-        "<mail host=\"localhost\" port=\"{port}\" tls=\"starttls\" ca-file=\"{authority}\" username=\"fleet\" \
-         password=\"secret\" from=\"fleet@example.org\"/>"
+        "<mail host=\"localhost\" port=\"{port}\" tls=\"starttls\" ca-file=\"{}\" username=\"fleet\" \
+         password=\"secret\" from=\"fleet@example.org\"/>",
+        authority.display()
     );
     story.write(&way_out, 0o600);
     site.alerter(&[]).expect(0);

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use config::{Environment, Settings};
@@ -333,9 +335,23 @@ fn send_report(job: Job, period: Period, to: Option<&str>, sendmail: &Path) -> R
     }
     let transport = way_out::transport(settings, job.letterhead.hostname, sendmail);
     let mut transport = transport.ok_or(Failure::NoWayOut)?;
-    let _lock = RunLock::take(&settings.storage.state_dir, Program::Alerter)?;
+    // A report comes once a day or week: it waits for a run that happens to go on, here or on another host.
+    let _lock = patiently(|| RunLock::take(&settings.storage.state_dir, Program::Alerter))?;
     let (mut store, skew) = store::open(settings, storage::open)?;
-    Ok(report::report(&mut *store, job.by(skew), period, to, transport.as_mut())?)
+    Ok(patiently(|| report::report(&mut *store, job.by(skew), period, to, transport.as_mut()))?)
+}
+
+/// Tries again, every second for two minutes, what another run is in the way of.
+fn patiently<T>(mut work: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    for _ in 0..120 {
+        match work() {
+            Err(StoreError::AlreadyRunning(_) | StoreError::Elsewhere(..)) => {
+                thread::sleep(Duration::from_secs(1));
+            }
+            other => return other,
+        }
+    }
+    work()
 }
 
 fn send_test(job: Job, address: Option<&str>, sendmail: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
