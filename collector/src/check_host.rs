@@ -14,6 +14,7 @@ use storage::ClientRow;
 use crate::budget::Budget;
 use crate::finished::{Finished, Step};
 use crate::found::Found;
+use crate::portions::Sharing;
 use crate::prepare::{Errand, Preparer};
 use crate::queue::Standing;
 use crate::report::{counted, remedy, told};
@@ -82,13 +83,13 @@ pub(crate) fn check(subjects: &[Subject<'_>], slots: usize, preparer: &Arc<Prepa
     let prepare = collect(Errand { fresh: true, ..Errand::default() });
     let mut all = All(Vec::new());
     let order: Vec<_> = (0..visits.len()).collect();
-    let Ok(()) = supervise(&visits, &order, slots, None, prepare, &mut all);
+    let Ok(()) = supervise(&visits, &order, slots, (None, Sharing::ALONE), prepare, &mut all);
     all.0.sort_by_key(|finished| finished.index);
     let spooled = |finished: &&Finished| subjects[finished.index].known.is_none() && finished.hello.is_some();
     let tidy: Vec<_> = all.0.iter().filter(spooled).map(|finished| finished.index).collect();
     let leave = collect(Errand { purpose: Purpose::Abandon, ..Errand::default() });
     let mut tidied = All(Vec::new());
-    let Ok(()) = supervise(&visits, &tidy, slots, None, leave, &mut tidied);
+    let Ok(()) = supervise(&visits, &tidy, slots, (None, Sharing::ALONE), leave, &mut tidied);
     for left in tidied.0.iter().filter(|finished| !finished.outcome.is_collected()) {
         let name = &subjects[left.index].client.name;
         log::warn!("{name}: the trial's spool could not be removed: {}", told(name, &left.outcome));

@@ -2,21 +2,24 @@
 
 use std::slice::from_ref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::{Client, Settings};
 use envelope::MasterKey;
 use model::wire::Purpose;
 use model::{ClientName, ClientUid, Exit, Outcome};
-use storage::{Program, RunLock, Skew, Store, StoreError};
+use storage::{Program, Run, RunLock, Skew, Store, StoreError};
 
+use crate::batches::{Batches, Terms};
 use crate::budget::Budget;
+use crate::command::host;
 use crate::finished::{Finished, Step};
 use crate::found::Found;
+use crate::portions::{Granted, Sharing};
 use crate::prepare::{Errand, Preparer};
 use crate::queue::Standing;
 use crate::report::{Line, counted, told};
-use crate::run::{Batches, Failure, master_key};
+use crate::run::{Failure, master_key};
 use crate::supervisor::{Ledger, Visit, supervise};
 use crate::{keys, random, route, store};
 
@@ -205,11 +208,17 @@ impl<'a> Clients<'a> {
         errand: Errand,
         preparer: &Arc<Preparer>,
     ) -> Result<Visited, Refusal> {
+        let begun = Instant::now();
         let rows = self.store.clients(from_ref(&client.name), &mut || ClientUid(random::bytes()))?;
         let master = master_key(&self.settings.storage.state_dir)?;
-        let now = self.skew.now();
-        let identities = keys::open_or_make(&rows, &master, now, &mut *self.store, &mut |warning| {
-            log::warn!("{warning}");
+        let mut log = self.store.begin_run(&Run {
+            program: Program::Collector,
+            host: host(),
+            begin: self.skew.now(),
+            end: None,
+            done: 0,
+            failed: 0,
+            whole: false,
         })?;
         let visit = Visit {
             name: client.name.clone(),
@@ -217,17 +226,26 @@ impl<'a> Clients<'a> {
             processes: route::processes(client),
             standing: Standing { failed_last: false, not_reached_last: false },
         };
-        let mut ledger = Watching {
-            batches: Batches::new(&rows, &mut *self.store, now, Instant::now()),
-            gone: false,
-            whole: false,
+        let terms = Terms { run: log.begin, begun, skew: self.skew, rest: Duration::ZERO, master: &master };
+        let batches = Batches::new(rows, &mut *self.store, terms);
+        let held = batches.held();
+        let mut ledger = Watching { batches, gone: false, whole: false };
+        let (asked, preparer) = (client.clone(), Arc::clone(preparer));
+        let prepare = move |index| {
+            let known = held.get(index);
+            preparer.collect(&asked, &known.0, &known.1, errand)
         };
-        let (row, asked, preparer) = (rows[0].clone(), client.clone(), Arc::clone(preparer));
-        let prepare = move |_| preparer.collect(&asked, &row, &identities[&row.name], errand);
-        supervise(&[visit], &[0], 1, None, prepare, &mut ledger)?;
+        let sharing = Sharing { others: true, patience: Duration::ZERO };
+        supervise(&[visit], &[0], 1, (None, sharing), prepare, &mut ledger)?;
         let Watching { mut batches, gone, whole } = ledger;
         batches.flush()?;
-        let line = batches.report.lines.pop().expect("each visit ends in one line");
+        let mut report = batches.report;
+        log.end = Some(self.skew.now());
+        (log.done, log.failed) = (report.collected() as u64, report.failed() as u64);
+        self.store.end_run(&log)?;
+        let Some(line) = report.lines.pop() else {
+            return Err(Refusal(report.elsewhere().unwrap_or_default(), Exit::Busy));
+        };
         if line.outcome.is_collected() {
             return Ok(Visited { line, gone, whole });
         }
@@ -272,5 +290,13 @@ impl Ledger for Watching<'_> {
 
     fn tick(&mut self) -> Result<(), StoreError> {
         self.batches.tick()
+    }
+
+    fn claim(&mut self, wanted: &[usize], limit: usize) -> Result<Granted, StoreError> {
+        self.batches.claim(wanted, limit)
+    }
+
+    fn leave(&mut self, visits: &[usize]) {
+        self.batches.leave(visits);
     }
 }

@@ -67,7 +67,7 @@ impl Context {
             progress,
         };
         let report = run(order).map_err(|failure| Stop(failure.to_string(), failure.exit()))?;
-        if let Some(text) = report.not_reached() {
+        for text in [report.not_reached(), report.elsewhere()].into_iter().flatten() {
             log::warn!("{text}");
         }
         if args.json {

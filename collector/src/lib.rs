@@ -1,6 +1,7 @@
 //! The collector: one worker process per client connects, runs the probe there, fetches, opens and decodes what it
 //! spooled; the supervisor bounds the workers, stamps what they bring, and stores it.
 
+mod batches;
 mod budget;
 mod certificate;
 mod chain;
@@ -24,6 +25,7 @@ mod limits;
 mod new_key;
 mod once;
 mod platform;
+mod portions;
 mod prepare;
 mod probe;
 mod process;

@@ -31,6 +31,11 @@ impl Progress {
         (io::stderr().is_terminal() && !blind).then_some(Self { total, done: 0, failed: 0, drawn: None })
     }
 
+    /// Counts no more on so many: others have them.
+    pub(crate) fn leave_out(&mut self, count: usize) {
+        self.total = self.total.saturating_sub(count);
+    }
+
     /// Counts one client.
     pub(crate) fn count(&mut self, collected: bool) {
         self.done += 1;

@@ -21,34 +21,59 @@ struct Entry {
     failed_last: bool,
 }
 
-/// The visits that wait, and those that hold slots.
+/// The visits of this run that wait, and those that hold slots.
 pub(crate) struct Queue {
     well: VecDeque<Entry>,
     failing: VecDeque<Entry>,
     /// A failing one whose turn is owed, where a quarter of the slots has no room for it.
     owed: Option<Entry>,
+    /// Whether a failing one has come already.
+    has_failing: bool,
     slots: usize,
     under_way: Vec<Entry>,
 }
 
 impl Queue {
-    /// All visits of `order`, first to last; `of` tells of each, and how many processes it has at once.
-    pub(crate) fn new(of: impl Fn(usize) -> (Standing, usize), order: &[usize], slots: usize) -> Self {
-        let slots = slots.max(1);
-        let entry = |&index: &usize| {
-            let (standing, processes) = of(index);
-            Entry { index, processes, failed_last: standing.failed_last }
-        };
-        let (mut failing, well): (VecDeque<_>, _) =
-            order.iter().map(entry).partition(|entry| entry.failed_last);
+    /// Nobody waits yet.
+    pub(crate) fn new(slots: usize) -> Self {
+        let (well, failing) = (VecDeque::new(), VecDeque::new());
+        Self { well, failing, owed: None, has_failing: false, slots: slots.max(1), under_way: Vec::new() }
+    }
+
+    /// Takes in a visit, behind those of its line; how it stands, and how many processes it has at once.
+    pub(crate) fn add(&mut self, index: usize, standing: Standing, processes: usize) {
+        let entry = Entry { index, processes, failed_last: standing.failed_last };
+        if !entry.failed_last {
+            return self.well.push_back(entry);
+        }
         // That the well ones take all of every run must not keep out for ever whom a quarter of the slots is too small for
         // (of fewer than four it is none). So one a run goes first, the one that has waited longest.
-        let waits = |entry: &Entry| of(entry.index).0.not_reached_last && entry.processes > slots / 4;
-        let owed = failing.front().copied().filter(waits);
-        if owed.is_some() {
-            failing.pop_front();
+        let is_first = !std::mem::replace(&mut self.has_failing, true);
+        if is_first && standing.not_reached_last && processes > self.slots / 4 {
+            self.owed = Some(entry);
+        } else {
+            self.failing.push_back(entry);
         }
-        Self { well, failing, owed, slots, under_way: Vec::new() }
+    }
+
+    /// How many more of a line may be taken in: as many as have room, and a few ahead, so that no slot waits for the storage.
+    /// None as long as enough wait.
+    pub(crate) fn lacks(&self, failed_last: bool) -> usize {
+        let ahead = (self.slots / 8).max(1);
+        let free = self.slots.saturating_sub(self.held(true) + self.held(false));
+        let (line, room) = if failed_last {
+            let share = if self.well.is_empty() { self.slots } else { self.slots / 4 };
+            (&self.failing, share.saturating_sub(self.held(true)).min(free))
+        } else {
+            (&self.well, free)
+        };
+        let waiting: usize = line.iter().map(|entry| entry.processes).sum();
+        if waiting > room + ahead / 2 { 0 } else { room + ahead - waiting }
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.well.is_empty() && self.failing.is_empty() && self.owed.is_none()
     }
 
     /// Gives the next visit its slots; `None` where there is no room for whoever is next. The well take their three
@@ -109,7 +134,16 @@ mod tests {
             let (failed_last, processes) = visits[index];
             (Standing { failed_last, not_reached_last: false }, processes)
         };
-        Queue::new(of, &(0..visits.len()).collect::<Vec<_>>(), slots)
+        filled(of, &(0..visits.len()).collect::<Vec<_>>(), slots)
+    }
+
+    fn filled(of: impl Fn(usize) -> (Standing, usize), order: &[usize], slots: usize) -> Queue {
+        let mut queue = Queue::new(slots);
+        for &index in order {
+            let (standing, processes) = of(index);
+            queue.add(index, standing, processes);
+        }
+        queue
     }
 
     fn begun(queue: &mut Queue) -> Vec<usize> {
@@ -152,7 +186,7 @@ mod tests {
             let of = |index: usize| {
                 (Standing { failed_last: index != 1, not_reached_last: index != 1 }, processes)
             };
-            let mut queue = Queue::new(of, &[0, 2, 1], slots);
+            let mut queue = filled(of, &[0, 2, 1], slots);
             let mut turns = Vec::new();
             while let Some(index) = queue.next() {
                 turns.push(index);
@@ -176,6 +210,29 @@ mod tests {
         assert_eq!(begun(&mut queue), [0], "it fills more than its three quarters");
         queue.leave(0);
         assert_eq!(begun(&mut queue), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn no_more_are_taken_in_than_have_room_and_a_few() {
+        let mut queue = Queue::new(16);
+        assert_eq!((queue.lacks(false), queue.lacks(true)), (18, 18));
+        let standing = |failed_last| Standing { failed_last, not_reached_last: false };
+        for index in 0..18 {
+            queue.add(index, standing(false), 1);
+        }
+        assert_eq!((queue.lacks(false), queue.lacks(true)), (0, 6));
+        for index in 18..24 {
+            queue.add(index, standing(true), 1);
+        }
+        assert_eq!((queue.lacks(false), queue.lacks(true)), (0, 0));
+
+        let mut queue = Queue::new(16);
+        for index in 0..18 {
+            queue.add(index, standing(false), 1);
+        }
+        assert_eq!((begun(&mut queue).len(), queue.lacks(false)), (16, 0));
+        queue.leave(0);
+        assert_eq!((begun(&mut queue).len(), queue.lacks(false)), (1, 1), "half of the few are used up");
     }
 
     proptest! {

@@ -33,6 +33,8 @@ pub(crate) struct Report {
     pub(crate) lines: Vec<Line>,
     /// How long it took.
     pub(crate) took: Duration,
+    /// Clients that were asked for by name while another collector had hold of them.
+    pub(crate) elsewhere: Vec<ClientName>,
     /// What to say of an alerter that is overdue.
     pub(crate) overdue_alerter: Option<String>,
 }
@@ -65,7 +67,16 @@ impl Report {
 
     /// Clients that were not.
     pub(crate) fn failed(&self) -> usize {
-        self.lines.len() - self.collected()
+        self.lines.len() - self.collected() + self.elsewhere.len()
+    }
+
+    /// Says which clients another collector was visiting, where there are any.
+    pub(crate) fn elsewhere(&self) -> Option<String> {
+        let mut names: Vec<_> = self.elsewhere.iter().map(ClientName::as_str).collect();
+        names.sort_unstable();
+        (!names.is_empty()).then(|| {
+            format!("another collector is visiting {} right now: say it again in a minute", names.join(", "))
+        })
     }
 
     /// Says which clients the run did not reach, where there are any: that is the run's own trouble.
@@ -182,6 +193,7 @@ mod tests {
         Report {
             lines: vec![line("web2", refused, false), line("web1", Outcome::Collected, true)],
             took: Duration::from_millis(1500),
+            elsewhere: Vec::new(),
             overdue_alerter: None,
         }
     }

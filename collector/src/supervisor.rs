@@ -17,6 +17,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::budget::Budget;
 use crate::finished::Finished;
+use crate::portions::{Granted, Portions, Sharing};
 use crate::queue::{Queue, Standing};
 use crate::route::Route;
 use crate::schedule::Window;
@@ -48,18 +49,26 @@ pub(crate) trait Ledger {
     /// Has a moment to do what has become due.
     fn tick(&mut self) -> Result<(), Self::Error>;
 
+    /// Asks for visits: those of `wanted`, in that order, that are free for this run, at most `limit`.
+    fn claim(&mut self, wanted: &[usize], limit: usize) -> Result<Granted, Self::Error> {
+        Ok(Granted { taken: wanted.iter().copied().take(limit).collect(), done: Vec::new() })
+    }
+
+    /// Hears which visits others have hold of when this run ends.
+    fn leave(&mut self, _visits: &[usize]) {}
+
     /// Sees which visits are under way.
     fn watch(&mut self, _slots: &[Slot]) {}
 }
 
-/// Makes all `visits`, with at most `slots` processes at once, those in `order` first to last. One that does not fit into
-/// the window any more is not begun, and ends as [`Outcome::NotReached`]; what is under way at its end is cut. `prepare`
-/// makes the job of a visit, several at once. Where the ledger fails, all is given up.
+/// Makes those of `visits` that the ledger grants, with at most `slots` processes at once, those in `order` first to last.
+/// One that does not fit into the window any more is not begun, and ends as [`Outcome::NotReached`]; what is under way at its
+/// end is cut. `prepare` makes the job of a visit, several at once. Where the ledger fails, all is given up.
 pub(crate) fn supervise<L: Ledger>(
     visits: &[Visit],
     order: &[usize],
     slots: usize,
-    window: Option<Window>,
+    (window, sharing): (Option<Window>, Sharing),
     prepare: impl Fn(usize) -> Result<Route, Outcome> + Send + Sync + 'static,
     ledger: &mut L,
 ) -> Result<(), L::Error> {
@@ -76,9 +85,17 @@ pub(crate) fn supervise<L: Ledger>(
             desk.work(index);
         }
     };
-    let of = |index: usize| (visits[index].standing, visits[index].processes);
-    let queue = Queue::new(of, order, slots.min(affordable()));
-    let mut supervisor = Supervisor { slots: Vec::new(), queue, window, bell };
+    let mut supervisor = Supervisor {
+        slots: Vec::new(),
+        queue: Queue::new(slots.min(affordable())),
+        portions: Portions::new(order, |index| visits[index].standing.failed_last),
+        sharing,
+        moved: Instant::now(),
+        asked_last: false,
+        shortest: visits.iter().map(|visit| visit.budget.timeout()).min().unwrap_or_default(),
+        window,
+        bell,
+    };
     supervisor.run(visits, (&mut ask, &readies), ledger)
 }
 
@@ -104,6 +121,14 @@ impl<P: Fn(usize) -> Result<Route, Outcome>> Desk<P> {
 struct Supervisor {
     slots: Vec<Slot>,
     queue: Queue,
+    portions: Portions,
+    sharing: Sharing,
+    /// When a visit was granted or ended last.
+    moved: Instant,
+    /// Whether they were asked for when the window had ended: for the last time.
+    asked_last: bool,
+    /// The shortest deadline of a visit.
+    shortest: Duration,
     window: Option<Window>,
     bell: PipeReader,
 }
@@ -116,8 +141,10 @@ impl Supervisor {
         ledger: &mut L,
     ) -> Result<(), L::Error> {
         loop {
+            self.claim(visits, ledger)?;
             self.fill(visits, ask, ledger)?;
-            if self.slots.is_empty() {
+            if self.slots.is_empty() && self.queue.is_empty() && self.has_waited() {
+                ledger.leave(&self.portions.give_up());
                 return Ok(());
             }
             let news = self.wait();
@@ -140,11 +167,49 @@ impl Supervisor {
             self.slots = going;
             for slot in over {
                 self.queue.leave(slot.index);
+                self.moved = now;
                 ledger.take(slot.into_finished())?;
             }
             ledger.watch(&self.slots);
             ledger.tick()?;
         }
+    }
+
+    /// Asks for as many visits as there is room for. Once none can be begun any more, they are left to others until the
+    /// window ends; what is nobody's then is asked for too, and not reached.
+    fn claim<L: Ledger>(&mut self, visits: &[Visit], ledger: &mut L) -> Result<(), L::Error> {
+        let now = Instant::now();
+        let is_last = self.window.is_some_and(|window| now >= window.end());
+        let may_begin = self.window.is_none_or(|window| window.fits(now, self.shortest));
+        let leaves_them = self.sharing.waits() && !may_begin && !is_last;
+        if self.portions.is_empty() || self.asked_last || leaves_them {
+            return Ok(());
+        }
+        self.asked_last = is_last;
+        self.portions.again(now, is_last);
+        for failed_last in [false, true] {
+            loop {
+                let all_at_once = is_last || !self.sharing.others;
+                let room = if all_at_once { usize::MAX } else { self.queue.lacks(failed_last) };
+                let Some(request) = self.portions.request(failed_last, room) else { break };
+                let granted = ledger.claim(&request.wanted, request.limit)?;
+                for &index in &granted.taken {
+                    self.queue.add(index, visits[index].standing, visits[index].processes);
+                    self.moved = now;
+                }
+                self.portions.answer(failed_last, &request, &granted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing more is to be expected of what others have hold of.
+    fn has_waited(&self) -> bool {
+        let is_over = match self.window.filter(|_| self.sharing.waits()) {
+            Some(_) => self.asked_last,
+            None => self.moved.elapsed() >= self.sharing.patience,
+        };
+        is_over || self.portions.is_empty()
     }
 
     fn fill<L: Ledger>(
@@ -171,7 +236,7 @@ impl Supervisor {
     fn wait(&mut self) -> Vec<bool> {
         let now = Instant::now();
         let window = self.window.map(Window::end);
-        let nearest = self.slots.iter().map(Slot::deadline).chain(window).min().unwrap_or(now);
+        let nearest = self.slots.iter().map(Slot::deadline).chain(window).min().unwrap_or(now + TICK);
         let sleep = nearest.saturating_duration_since(now).min(TICK);
         let sleep = Timespec { tv_sec: sleep.as_secs() as i64, tv_nsec: i64::from(sleep.subsec_nanos()) };
         let outputs: Vec<Vec<_>> = self.slots.iter().map(|slot| slot.outputs().collect()).collect();
@@ -237,7 +302,7 @@ mod tests {
         let mut seen = Seen(Vec::new());
         let refuse = |index: usize| Err(Outcome::Credential { detail: index.to_string() });
         let order: Vec<_> = (0..50).rev().collect();
-        supervise(&visits(&[false; 50]), &order, 4, None, refuse, &mut seen).unwrap();
+        supervise(&visits(&[false; 50]), &order, 4, (None, Sharing::ALONE), refuse, &mut seen).unwrap();
         seen.0.sort_by_key(|(index, _)| *index);
         let expected = (0..50).map(|index| (index, refuse(index).unwrap_err())).collect::<Vec<_>>();
         assert_eq!(seen.0, expected);
@@ -273,7 +338,15 @@ mod tests {
             Err(Outcome::Credential { detail: String::new() })
         };
         let mut gate = Gate(Seen(Vec::new()), 9, open);
-        supervise(&visits(&[false; 10]), &(0..10).collect::<Vec<_>>(), 4, None, prepare, &mut gate).unwrap();
+        supervise(
+            &visits(&[false; 10]),
+            &(0..10).collect::<Vec<_>>(),
+            4,
+            (None, Sharing::ALONE),
+            prepare,
+            &mut gate,
+        )
+        .unwrap();
         let Gate(Seen(ended), ..) = gate;
         assert_eq!(ended.last().map(|(index, _)| *index), Some(0));
         assert!(ended.iter().all(|(_, outcome)| matches!(outcome, Outcome::Credential { .. })), "{ended:?}");
@@ -290,7 +363,8 @@ mod tests {
         };
         let mut seen = Seen(Vec::new());
         let window = Window::new(Instant::now(), Duration::from_secs(60));
-        supervise(&visits(&[false; 2]), &[0, 1], 2, Some(window), prepare, &mut seen).unwrap();
+        supervise(&visits(&[false; 2]), &[0, 1], 2, (Some(window), Sharing::ALONE), prepare, &mut seen)
+            .unwrap();
         assert_eq!(seen.0.len(), 2);
         assert!(seen.0.iter().all(|(_, outcome)| matches!(outcome, Outcome::Timeout { .. })), "{:?}", seen.0);
         drop(keep);
@@ -314,7 +388,8 @@ mod tests {
             visit.processes = 3;
         }
         let mut seen = Seen(Vec::new());
-        supervise(&visits, &(0..12).collect::<Vec<_>>(), 6, None, prepare, &mut seen).unwrap();
+        supervise(&visits, &(0..12).collect::<Vec<_>>(), 6, (None, Sharing::ALONE), prepare, &mut seen)
+            .unwrap();
         assert_eq!(seen.0.len(), 12);
         assert!(counts.1.load(SeqCst) <= 2);
     }
@@ -324,7 +399,8 @@ mod tests {
         let mut seen = Seen(Vec::new());
         let prepare = |_| panic!("nothing is to be prepared");
         let over = Window::new(Instant::now(), Duration::ZERO);
-        supervise(&visits(&[false; 3]), &[0, 1, 2], 4, Some(over), prepare, &mut seen).unwrap();
+        supervise(&visits(&[false; 3]), &[0, 1, 2], 4, (Some(over), Sharing::ALONE), prepare, &mut seen)
+            .unwrap();
         assert_eq!(seen.0.iter().filter(|(_, outcome)| *outcome == Outcome::NotReached).count(), 3);
     }
 }

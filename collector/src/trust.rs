@@ -16,6 +16,7 @@ use crate::finished::{Finished, Step};
 use crate::found::Found;
 use crate::host_key::{self, Verdict};
 use crate::known_hosts;
+use crate::portions::Sharing;
 use crate::prepare::Preparer;
 use crate::queue::Standing;
 use crate::report::told;
@@ -54,7 +55,14 @@ pub(crate) fn see<'a>(clients: &[&'a Client], slots: usize, preparer: &Arc<Prepa
         move |index: usize| preparer.host_key(&clients[index])
     };
     let mut finished = All(Vec::new());
-    let Ok(()) = supervise(&visits, &random::shuffled(visits.len()), slots, None, prepare, &mut finished);
+    let Ok(()) = supervise(
+        &visits,
+        &random::shuffled(visits.len()),
+        slots,
+        (None, Sharing::ALONE),
+        prepare,
+        &mut finished,
+    );
     finished.0.sort_by_key(|finished| finished.index);
 
     let mut seen = Seen { lines: Vec::new(), new: Vec::new(), failed: false, behind: Vec::new() };
