@@ -30,8 +30,11 @@ pub(super) fn oldest(tx: &mut Tx<'_>, series: &mut Series, limit: usize) -> Resu
     named(tx, series, marks.into_iter().map(|(_, mark)| rows.remove(&mark)))
 }
 
+/// The bytes of reports.
+type Sizes = HashMap<Mark, usize>;
+
 /// The oldest reports, in order, and the bytes of each.
-fn reports(tx: &mut Tx<'_>, limit: usize) -> Result<(Vec<(i64, i64)>, HashMap<Mark, usize>), Fault> {
+fn reports(tx: &mut Tx<'_>, limit: usize) -> Result<(Vec<(i64, i64)>, Sizes), Fault> {
     let rows = tx.rows(
         "SELECT unevaluated.event_time, unevaluated.report_id, octet_length(payload)::bigint
          FROM unevaluated LEFT JOIN report

@@ -1,6 +1,7 @@
 //! Failures of the server, the driver and the network as a [`StoreError`], and whether trying again may help.
 
 use std::error::Error as _;
+use std::io::{self, ErrorKind};
 
 use postgres::Error;
 use postgres::error::SqlState;
@@ -53,12 +54,26 @@ impl From<StoreError> for Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let Some(said) = error.as_db_error() else {
-            return Self::of(StoreError::Unreachable(chain(&error)), Kind::Lost);
+            let kind = if is_lost(&error) { Kind::Lost } else { Kind::Final };
+            return Self::of(StoreError::Unreachable(chain(&error)), kind);
         };
         let kind = kind(said.code());
         let text = format!("{} (SQLSTATE {})", model::text::escape(said.message()), said.code().code());
         Self { error: told(said.code(), text), kind, code: Some(said.code().clone()) }
     }
+}
+
+/// Whether it is the network that failed; the rest fails again: a password that is missing, a certificate that is refused.
+fn is_lost(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
+    while let Some(inner) = cause {
+        if let Some(inner) = inner.downcast_ref::<io::Error>() {
+            return !matches!(inner.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput);
+        }
+        cause = inner.source();
+    }
+    // The driver tells neither kind apart: it hung up, or nobody answered.
+    error.is_closed() || error.to_string().starts_with("timeout")
 }
 
 /// What is to be done, by the classes of <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
@@ -104,7 +119,7 @@ fn chain(error: &Error) -> String {
         }
         cause = error.source();
     }
-    model::text::escape(&text).into()
+    model::text::escape(&text)
 }
 
 /// What the storage holds but no statement of ours writes.

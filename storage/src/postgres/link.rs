@@ -65,6 +65,14 @@ impl Tx<'_> {
         self.noted(done)
     }
 
+    /// What `work` gives. Where a statement failed of which it does not say so, nothing may be committed either.
+    fn checked<T>(&mut self, work: &mut dyn FnMut(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        match work(self) {
+            Ok(_) if self.failed => Err(refused("a statement failed, and nobody said so")),
+            result => result,
+        }
+    }
+
     fn noted<T>(&mut self, result: Result<T, postgres::Error>) -> Result<T, Fault> {
         self.failed |= result.is_err();
         Ok(result?)
@@ -81,9 +89,17 @@ pub(super) enum Tried<T> {
     Failed(Fault),
 }
 
+/// How one server is entered.
+#[derive(Clone)]
+pub(super) struct Door {
+    /// What people call it.
+    pub(super) name: String,
+    pub(super) config: Config,
+}
+
 /// The way to the database: one connection, made anew where it is lost.
 pub(super) struct Link {
-    config: Config,
+    servers: Vec<Door>,
     tls: MakeRustlsConnect,
     patience: Duration,
     client: Option<Client>,
@@ -114,13 +130,13 @@ impl std::fmt::Debug for Link {
 
 impl Link {
     /// A way that is not gone yet. What fails is tried again for `patience` in all.
-    pub(super) fn new(config: Config, tls: MakeRustlsConnect, patience: Duration) -> Self {
-        Self { config, tls, patience, client: None, privacy: Privacy::None }
+    pub(super) fn new(servers: Vec<Door>, tls: MakeRustlsConnect, patience: Duration) -> Self {
+        Self { servers, tls, patience, client: None, privacy: Privacy::None }
     }
 
     /// Another connection to the same database.
     pub(super) fn another(&self) -> Self {
-        Self::new(self.config.clone(), self.tls.clone(), self.patience)
+        Self::new(self.servers.clone(), self.tls.clone(), self.patience)
     }
 
     /// From here on nothing is committed: what is done over this link is seen by it alone, and gone with it.
@@ -161,12 +177,11 @@ impl Link {
         }
         let client = match &mut self.client {
             Some(client) => client,
-            none => none.insert(self.config.connect(self.tls.clone())?),
+            none => none.insert(connect(&self.servers, &self.tls)?),
         };
         client.batch_execute(&mode.begin())?;
         let mut tx = Tx { client, failed: false };
-        let value = match work(&mut tx) {
-            Ok(_) if tx.failed => return Err(refused("a statement failed, and nobody said so")),
+        let value = match tx.checked(work) {
             Ok(value) => value,
             Err(fault) => {
                 // What goes on after it must not stand in this transaction.
@@ -192,7 +207,7 @@ impl Link {
         if self.privacy == Privacy::ToBegin {
             let client = match &mut self.client {
                 Some(client) => client,
-                none => none.insert(self.config.connect(self.tls.clone())?),
+                none => none.insert(connect(&self.servers, &self.tls)?),
             };
             client.batch_execute(BEGIN_PRIVATE)?;
             self.privacy = Privacy::Begun;
@@ -204,10 +219,7 @@ impl Link {
         };
         client.batch_execute("SAVEPOINT step")?;
         let mut tx = Tx { client, failed: false };
-        let result = match work(&mut tx) {
-            Ok(_) if tx.failed => Err(refused("a statement failed, and nobody said so")),
-            result => result,
-        };
+        let result = tx.checked(work);
         if result.is_err() {
             client.batch_execute("ROLLBACK TO SAVEPOINT step")?;
         }
@@ -229,6 +241,25 @@ impl Link {
             }
         }
     }
+}
+
+/// A connection to the first server that takes writes. Of several that do not, the first whose fault may pass speaks for all:
+/// one may be about to take over.
+fn connect(servers: &[Door], tls: &MakeRustlsConnect) -> Result<Client, Fault> {
+    let mut told: Option<Fault> = None;
+    for server in servers {
+        let mut fault = match server.config.connect(tls.clone()) {
+            Ok(client) => return Ok(client),
+            Err(error) => Fault::from(error),
+        };
+        if let StoreError::Unreachable(detail) = &mut fault.error {
+            *detail = format!("{}: {detail}", server.name);
+        }
+        if told.as_ref().is_none_or(|before| before.kind == Kind::Final && fault.kind != Kind::Final) {
+            told = Some(fault);
+        }
+    }
+    Err(told.unwrap_or_else(|| refused("no server is named")))
 }
 
 /// The first pause before a transaction is tried again; each is twice the one before, up to [`LONGEST_PAUSE`].

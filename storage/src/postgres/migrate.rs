@@ -36,7 +36,7 @@ fn known(steps: &[Step]) -> u32 {
 
 /// The version of the schema in the database; 0 where there is none. Refuses a newer one.
 fn version(link: &mut Link, steps: &[Step]) -> Result<u32, Fault> {
-    let found = link.again(Mode::Read, |tx| version_within(tx));
+    let found = link.again(Mode::Read, version_within);
     let found = match found {
         // No table: nothing was ever made here.
         Err(fault) if fault.is(&SqlState::UNDEFINED_TABLE) => 0,

@@ -18,6 +18,7 @@ mod keeper;
 mod link;
 mod migrate;
 mod outbox;
+mod passfile;
 mod reports;
 mod run_log;
 mod series;
@@ -80,7 +81,7 @@ impl PostgresStore {
     }
 
     fn connected(url: &PostgresUrl, access: &PostgresAccess) -> Result<Self, Fault> {
-        let link = Link::new(access.config(url)?, tls::connector(url)?, access.patience);
+        let link = Link::new(access.doors(url)?, tls::connector(url)?, access.patience);
         Ok(Self { link, series: Series::default(), run: None, lease: access.lease })
     }
 

@@ -78,16 +78,15 @@ impl PostgresStore {
         &mut self,
         mut work: impl FnMut(&mut Tx<'_>, &mut Series) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let result = match self.run.as_ref().map(|run| run.run_id) {
-            Some(run_id) => self.write_of_run(run_id, &mut work),
-            None => {
-                let Self { link, series, .. } = self;
-                let result = link.again(Mode::Write, |tx| {
-                    series.forget();
-                    work(tx, series)
-                });
-                result
-            }
+        let result = if let Some(run_id) = self.run.as_ref().map(|run| run.run_id) {
+            self.write_of_run(run_id, &mut work)
+        } else {
+            let Self { link, series, .. } = self;
+            link.again(Mode::Write, |tx| {
+                // What it learnt before need not have happened.
+                series.forget();
+                work(tx, series)
+            })
         };
         if result.is_err() {
             self.series.forget();
@@ -243,7 +242,7 @@ fn begin(tx: &mut Tx<'_>, run: &Run, run_id: i64, lease: Duration) -> Result<(Ru
             begin = begin.plus(1);
         }
     }
-    let began = clock(tx)?;
+    let now = clock(tx)?;
     tx.execute(
         "INSERT INTO run (run_id, program, begin, done, failed, whole, host, began, until)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -255,11 +254,11 @@ fn begin(tx: &mut Tx<'_>, run: &Run, run_id: i64, lease: Duration) -> Result<(Ru
             run.failed as i64,
             run.whole,
             run.host.as_str(),
-            began,
-            began.saturating_add(millis(lease))
+            now,
+            now.saturating_add(millis(lease))
         ],
     )?;
-    Ok((Run { begin, end: None, ..run.clone() }, began))
+    Ok((Run { begin, end: None, ..run.clone() }, now))
 }
 
 /// Notes a run's end, unless it is over.
@@ -272,8 +271,8 @@ fn end(tx: &mut Tx<'_>, run: &Run) -> Result<(), Fault> {
     if ended > 0 {
         return Ok(());
     }
-    let begun = tx.row("SELECT host FROM run WHERE program = $1 AND begin = $2", params![program, begin])?;
-    Err(if begun.is_some() {
+    let noted = tx.row("SELECT host FROM run WHERE program = $1 AND begin = $2", params![program, begin])?;
+    Err(if noted.is_some() {
         StoreError::Superseded.into()
     } else {
         refused("the run that ends never began")

@@ -30,7 +30,7 @@ impl Series {
     pub(super) fn learn<'a>(
         &mut self,
         tx: &mut Tx<'_>,
-        samples: impl Iterator<Item = &'a Sample> + Clone,
+        samples: &(impl Iterator<Item = &'a Sample> + Clone),
     ) -> Result<(), Fault> {
         self.make_room();
         // In one order, so that two who add the same ones wait for each other in one direction only.

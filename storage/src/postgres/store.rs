@@ -241,7 +241,7 @@ fn payloads(tx: &mut Tx<'_>, series: &mut Series, reports: &[NewReport<'_>]) -> 
             Body::Gap(_) => &[],
         }
     }
-    series.learn(tx, reports.iter().flat_map(|report| samples(report)))?;
+    series.learn(tx, &reports.iter().flat_map(|report| samples(report)))?;
     let payload = |report: &NewReport<'_>| {
         let value = |sample: &Sample| {
             let number = series.number(sample);

@@ -8,6 +8,7 @@ use super::{PostgresAccess, PostgresStore};
 use crate::conformance::server::Server;
 use crate::{Program, Store, StoreError};
 
+mod login;
 mod trouble;
 
 mod conform {
