@@ -37,7 +37,7 @@ pub use memory::MemoryStore;
 pub use open::{Access, open, open_copy, open_existing};
 pub use overdue::{Here, Punctuality, RUNS_LOOKED_AT, booted, gone, habit, overdue, punctuality, usual};
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresAccess, PostgresStore};
+pub use postgres::{Maintained, PostgresAccess, PostgresStore};
 pub use reports::{
     Attempt, Claimed, ClientRow, Content, QUARANTINED_BYTES, QUARANTINED_RECORDS, Received, ReportStore,
     SealedKey,

@@ -18,6 +18,7 @@ mod keeper;
 mod link;
 mod migrate;
 mod outbox;
+mod partitions;
 mod passfile;
 mod reports;
 mod run_log;
@@ -35,6 +36,7 @@ mod tests;
 use model::{ClientUid, storage_url::PostgresUrl};
 
 pub use access::PostgresAccess;
+pub use partitions::Maintained;
 pub(crate) use transfer::{Progress, Target};
 
 use crate::StoreError;

@@ -9,6 +9,7 @@ use crate::conformance::server::Server;
 use crate::{Program, Store, StoreError};
 
 mod login;
+mod order;
 mod trouble;
 
 mod conform {
