@@ -15,9 +15,10 @@ CREATE TABLE counter (
 
 INSERT INTO counter (name, value) VALUES ('quarantined', 0);
 
--- The programs that leave runs. Who begins one locks its program's row: of two alerters one is first.
+-- The programs that leave runs. Who begins one counts it here, and so locks the row: of two alerters one is first.
 CREATE TABLE program (
-    name text PRIMARY KEY
+    name text PRIMARY KEY,
+    begun bigint NOT NULL DEFAULT 0
 );
 
 INSERT INTO program (name) VALUES ('fleet-collector'), ('fleet-alerter');

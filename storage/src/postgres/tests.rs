@@ -10,6 +10,7 @@ use crate::{Program, Store, StoreError};
 
 mod login;
 mod order;
+mod roles;
 mod trouble;
 
 mod conform {
