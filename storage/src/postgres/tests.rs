@@ -13,6 +13,8 @@ mod order;
 mod roles;
 mod trouble;
 
+mod copies;
+
 mod conform {
     crate::conformance!(super::fresh());
 }
