@@ -15,9 +15,27 @@ pub(crate) type Queued = (i64, i64, i64);
 /// What is never split: one report, or all attempts of one run of the collector. Each with its time.
 pub(crate) type Piece = Vec<(i64, Mark)>;
 
-/// Merges reports, in order of time and then of number, with the attempts of runs that are over, in order of runs, into
-/// pieces that come to `limit` entries or a little more: the last run is whole. A run stands where its last attempt
-/// does; of one time reports come first, since an attempt ends after what it brought.
+/// The runs whose attempts are to be read, of those that are over by when their last attempt ended: as many as come to
+/// `limit` attempts. Runs of several hosts overlap, so that goes before when they began.
+pub(crate) fn enough<E>(
+    runs: impl Iterator<Item = Result<(i64, i64), E>>,
+    limit: usize,
+) -> Result<Vec<i64>, E> {
+    let (mut enough, mut attempts) = (Vec::new(), 0);
+    for run in runs {
+        if attempts >= limit {
+            break;
+        }
+        let (run, count) = run?;
+        enough.push(run);
+        attempts += usize::try_from(count).unwrap_or(0);
+    }
+    Ok(enough)
+}
+
+/// Merges reports, in order of time and then of number, with the attempts of runs that are over, run by run in the order in
+/// which those ended, into pieces that come to `limit` entries or a little more: the last run is whole. A run stands where
+/// its last attempt does; of one time reports come first, since an attempt ends after what it brought.
 pub(crate) fn merge<E>(
     reports: Vec<(i64, i64)>,
     attempts: impl Iterator<Item = Result<Queued, E>>,

@@ -81,7 +81,7 @@ fn move_table(
         let next = Progress {
             done: rows.is_empty(),
             rows: progress.rows + rows.len() as u64,
-            after: rows.last().map(|row| table.key(row, table.source_key)).or(progress.after.clone()),
+            after: rows.last().map(|row| Table::key(row, table.source_key)).or(progress.after.clone()),
         };
         target.add(table, &rows, &progress, &next)?;
         progress = next;
@@ -94,8 +94,8 @@ fn move_table(
 fn compared(source: &mut SqliteStore, target: &mut Target) -> Result<Vec<Moved>, StoreError> {
     let mut moved = Vec::with_capacity(TABLES.len());
     for table in TABLES {
-        let here = sum(table, table.source_key, |after| source.portion(table, after))?;
-        let there = sum(table, table.target_key, |after| target.portion(table, after))?;
+        let here = sum(table.source_key, |after| source.portion(table, after))?;
+        let there = sum(table.target_key, |after| target.portion(table, after))?;
         if here != there {
             target.begin_anew()?;
             return Err(StoreError::Other(format!(
@@ -181,7 +181,6 @@ impl std::fmt::Display for Sum {
 
 /// What all rows of a table come to that `portion` gives, each time those after a key.
 pub(crate) fn sum(
-    table: &Table,
     key: &[usize],
     mut portion: impl FnMut(Option<&[Value]>) -> Result<Vec<Row>, StoreError>,
 ) -> Result<Sum, StoreError> {
@@ -189,8 +188,10 @@ pub(crate) fn sum(
     loop {
         let rows = portion(after.as_deref())?;
         let Some(last) = rows.last() else { return Ok(sum) };
-        after = Some(table.key(last, key));
-        rows.iter().for_each(|row| sum.add(row));
+        after = Some(Table::key(last, key));
+        for row in &rows {
+            sum.add(row);
+        }
     }
 }
 

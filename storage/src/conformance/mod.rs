@@ -73,6 +73,7 @@ macro_rules! conformance {
             alerts::the_fleet_has_episodes_and_is_no_client
             alerts::what_is_remembered_of_a_client_is_replaced
             runs::attempts_of_a_run_stand_together
+            runs::runs_stand_where_they_end
             runs::a_run_that_goes_on_is_not_given
             runs::a_run_is_never_split
             silences::a_silence_lasts_until_its_end

@@ -54,6 +54,16 @@ pub fn attempts_of_a_run_stand_together(store: &mut dyn Store) -> Outcomes {
     Ok(())
 }
 
+/// Runs of several hosts overlap: what ended first comes first, whichever began first.
+pub fn runs_stand_where_they_end(store: &mut dyn Store) -> Outcomes {
+    let (web, db) = (enrol(store, "web")?, enrol(store, "db")?);
+    store.store(&[of_run(10, failed(web, 50, refused())), of_run(20, failed(db, 30, refused()))])?;
+    store.store(&[of_run(10, attempt(db, 41, vec![received(1, 1, 40)]))])?;
+    assert_eq!(shown(store, 99)?, ["30 of 20", "40", "41 of 10", "50 of 10"]);
+    assert_eq!(shown(store, 1)?, ["30 of 20"]);
+    Ok(())
+}
+
 /// Its records are; its attempts are where its end is noted, or where a later run began.
 pub fn a_run_that_goes_on_is_not_given(store: &mut dyn Store) -> Outcomes {
     prepared(store)?;

@@ -22,8 +22,14 @@ impl AlertStore for MemoryStore {
         let reports = self.unevaluated_reports.iter().take(limit).copied().collect();
         let running = self.latest_run(Program::Collector).filter(|run| run.end.is_none());
         let running = running.map(|run| run.begin.millis());
-        let attempts = self.unevaluated_attempts.iter().filter(|(run, ..)| Some(*run) != running);
-        let pieces = merge(reports, attempts.map(|attempt| Ok::<_, StoreError>(*attempt)), limit)?;
+        let mut runs: BTreeMap<i64, Vec<Queued>> = BTreeMap::new();
+        for attempt in self.unevaluated_attempts.iter().filter(|(run, ..)| Some(*run) != running) {
+            runs.entry(attempt.0).or_default().push(*attempt);
+        }
+        let mut runs: Vec<Vec<Queued>> = runs.into_values().collect();
+        // Those of one run stand in order of time.
+        runs.sort_by_key(|run| run.last().map(|(_, at, _)| *at));
+        let pieces = merge(reports, runs.into_iter().flatten().map(Ok::<_, StoreError>), limit)?;
         Ok(pieces.concat().into_iter().filter_map(|(_, mark)| self.unevaluated(mark)).collect())
     }
 

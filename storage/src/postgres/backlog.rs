@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use model::Sample;
+
 use super::fault::{Fault, corrupt};
 use super::link::Tx;
 use super::series::Series;
@@ -9,17 +11,16 @@ use super::values::{Row, params};
 use crate::backlog::{self, merge};
 use crate::payload::Values;
 use crate::{Entry, Mark, Unevaluated};
-use model::Sample;
 
 /// The next entries, as [`crate::AlertStore::backlog`] gives them.
 pub(super) fn oldest(tx: &mut Tx<'_>, series: &mut Series, limit: usize) -> Result<Vec<Unevaluated>, Fault> {
-    let (reports, sizes) = reports(tx, limit)?;
+    let reports = reports(tx, limit)?;
     let runs = runs(tx, limit)?;
     let mut attempts = attempts(tx, &runs)?;
     let queue = attempts.order.iter().copied().map(Ok::<_, Fault>);
     let (mut marks, mut bytes) = (Vec::new(), 0);
-    for piece in merge(reports, queue, limit)? {
-        bytes += piece.iter().map(|(_, mark)| sizes.get(mark).copied().unwrap_or(0)).sum::<usize>();
+    for piece in merge(reports.order, queue, limit)? {
+        bytes += piece.iter().map(|(_, mark)| reports.sizes.get(mark).copied().unwrap_or(0)).sum::<usize>();
         marks.extend(piece);
         if bytes > backlog::MAX_BYTES {
             break;
@@ -30,11 +31,14 @@ pub(super) fn oldest(tx: &mut Tx<'_>, series: &mut Series, limit: usize) -> Resu
     named(tx, series, marks.into_iter().map(|(_, mark)| rows.remove(&mark)))
 }
 
-/// The bytes of reports.
-type Sizes = HashMap<Mark, usize>;
-
 /// The oldest reports, in order, and the bytes of each.
-fn reports(tx: &mut Tx<'_>, limit: usize) -> Result<(Vec<(i64, i64)>, Sizes), Fault> {
+#[derive(Default)]
+struct Reports {
+    order: Vec<(i64, i64)>,
+    sizes: HashMap<Mark, usize>,
+}
+
+fn reports(tx: &mut Tx<'_>, limit: usize) -> Result<Reports, Fault> {
     let rows = tx.rows(
         "SELECT unevaluated.event_time, unevaluated.report_id, octet_length(payload)::bigint
          FROM unevaluated LEFT JOIN report
@@ -42,15 +46,15 @@ fn reports(tx: &mut Tx<'_>, limit: usize) -> Result<(Vec<(i64, i64)>, Sizes), Fa
          ORDER BY 1, 2 LIMIT $1",
         params![limit.min(1 << 20) as i64],
     )?;
-    let (mut reports, mut sizes) = (Vec::with_capacity(rows.len()), HashMap::with_capacity(rows.len()));
+    let mut reports = Reports::default();
     for row in rows {
         let (time, id): (i64, i64) = (row.get(0)?, row.get(1)?);
         let size: Option<i64> = row.get(2)?;
         let size = size.ok_or_else(|| corrupt(format!("the report {id} is marked, but is not there")))?;
-        reports.push((time, id));
-        sizes.insert(Mark::Report(id), size as usize);
+        reports.order.push((time, id));
+        reports.sizes.insert(Mark::Report(id), size as usize);
     }
-    Ok((reports, sizes))
+    Ok(reports)
 }
 
 /// Hosts whose runs begin within so many milliseconds share the clients of one turn: no client is in two of these runs.
@@ -67,15 +71,7 @@ fn runs(tx: &mut Tx<'_>, limit: usize) -> Result<Vec<i64>, Fault> {
          GROUP BY run ORDER BY max(at), run LIMIT $1",
         params![limit.min(1 << 20) as i64, ONE_TURN_MS],
     )?;
-    let (mut runs, mut entries) = (Vec::new(), 0);
-    for row in rows {
-        if entries >= limit as i64 {
-            break;
-        }
-        runs.push(row.get(0)?);
-        entries += row.get::<i64>(1)?;
-    }
-    Ok(runs)
+    backlog::enough(rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))), limit)
 }
 
 /// Attempts in order of their runs.

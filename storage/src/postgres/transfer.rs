@@ -30,7 +30,8 @@ pub(crate) struct Progress {
 
 impl Progress {
     fn text(&self) -> String {
-        to_cbor(self).iter().map(|byte| format!("{byte:02x}")).collect()
+        let digit = |number: u8| char::from_digit(number.into(), 16).unwrap_or_default();
+        to_cbor(self).into_iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 
     fn read(text: &str) -> Result<Self, Fault> {

@@ -210,12 +210,19 @@ fn oldest(transaction: &Transaction<'_>, limit: usize) -> Result<Vec<backlog::Pi
     let latest = run_log::runs(transaction, Program::Collector, 1)?.into_iter().next();
     let running = latest.filter(|run| run.end.is_none());
     let mut select = transaction.prepare_cached(
-        "SELECT run, at, collection_id FROM unevaluated_attempt WHERE run IS NOT ?1 ORDER BY 1, 2, 3",
+        "SELECT run, count(*) FROM unevaluated_attempt WHERE run IS NOT ?1 GROUP BY run ORDER BY max(at), run",
     )?;
-    let attempts = select.query_map([running.map(|run| run.begin.millis())], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-    })?;
-    merge(reports, attempts.map(|attempt| attempt.map_err(Fault::from)), limit)
+    let runs =
+        select.query_map([running.map(|run| run.begin.millis())], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut select = transaction.prepare_cached(
+        "SELECT run, at, collection_id FROM unevaluated_attempt WHERE run = ?1 ORDER BY at, collection_id",
+    )?;
+    let mut attempts = Vec::new();
+    for run in backlog::enough(runs, limit)? {
+        let of_run = select.query_map([run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        attempts.extend(of_run.map(|attempt| attempt.map_err(Fault::from)));
+    }
+    merge(reports, attempts.into_iter(), limit)
 }
 
 /// An entry of the backlog, and the bytes that it has in the file.

@@ -14,7 +14,7 @@ impl SqliteStore {
         let mut state = Vec::new();
         for table in TABLES.iter().filter(|table| ["run", "silence", "acknowledgement"].contains(&table.name))
         {
-            let sum: Sum = sum(table, table.source_key, |after| self.portion(table, after))?;
+            let sum: Sum = sum(table.source_key, |after| self.portion(table, after))?;
             state.push(sum.to_string());
         }
         let quarantined = self.read(|transaction, _| {

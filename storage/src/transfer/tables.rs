@@ -21,7 +21,7 @@ pub(crate) struct Table {
 
 impl Table {
     /// The values of `key` in a row.
-    pub(crate) fn key(&self, row: &[Value], key: &[usize]) -> Vec<Value> {
+    pub(crate) fn key(row: &[Value], key: &[usize]) -> Vec<Value> {
         key.iter().filter_map(|column| row.get(*column)).cloned().collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use model::alert::EndReason;
 use model::storage_url::PostgresUrl;
@@ -84,7 +84,7 @@ fn fill(store: &mut SqliteStore) -> Result<Attempt, StoreError> {
     store.acknowledge(&Acknowledgement { episode, from: at(60), until: None, why })?;
     store.begin_run(&run(Program::Alerter, 4700))?;
     let last = attempt(db, 4800, vec![received(2, 1, 4790)]);
-    store.store(&[last.clone()])?;
+    store.store(std::slice::from_ref(&last))?;
     Ok(last)
 }
 
@@ -99,7 +99,7 @@ fn access() -> PostgresAccess {
     PostgresAccess::new(Program::Collector)
 }
 
-fn moved(from: &PathBuf, to: &PostgresUrl) -> Result<Vec<Moved>, StoreError> {
+fn moved(from: &Path, to: &PostgresUrl) -> Result<Vec<Moved>, StoreError> {
     transfer(from, to, &access(), &mut |_, _| {})
 }
 
@@ -156,7 +156,7 @@ fn everything_is_there_afterwards_and_goes_on() {
         (SqliteStore::open(&path).unwrap(), PostgresStore::open(&url, &access()).unwrap());
     assert_eq!(all(&mut database), all(&mut file));
     let go_on = |store: &mut dyn Store| {
-        assert_eq!(store.store(&[last.clone()]).unwrap(), [0], "it was acknowledged");
+        assert_eq!(store.store(std::slice::from_ref(&last)).unwrap(), [0], "it was acknowledged");
         let web = store.find(&named("web")).unwrap().unwrap().uid;
         let next = attempt(web, 4900, vec![received(1, 4501, 4501), received(1, 4502, 4890)]);
         let stored = store.store(&[next]).unwrap();
