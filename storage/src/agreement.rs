@@ -3,18 +3,22 @@
 //! Numbers that a store gives out may have holes. So operations name the n-th fact or silence that there is, and what is
 //! shown has in place of a number the rank in which it was first seen.
 
+mod side;
+
 use model::{
     Acknowledgement, AlertPhase, AlertState, ClientMemory, ClientName, ClientUid, EpisodeEnd, EpisodeId,
-    FactId, Firing, Labels, Outcome, Silence, Timestamp,
+    Firing, Labels, Outcome, Silence, Timestamp,
 };
 use proptest::prelude::*;
+
+use side::{Side, nth, rank};
 
 use crate::conformance::{
     Store, at, attempt, diverged, episode, fact, key, named, received, record, refused, run, sample,
 };
 use crate::{
-    Attempt, Backoff, Content, Delivery, Entry, Mark, MemoryStore, Message, Program, Received, Run,
-    SealedKey, SqliteStore, Step, StoreError, Unevaluated,
+    Attempt, Backoff, Content, Delivery, MemoryStore, Message, Program, Received, SealedKey, SqliteStore,
+    Step, StoreError,
 };
 
 const NAMES: [&str; 3] = ["web", "db", "cache"];
@@ -127,83 +131,6 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (0_usize..3, 0_i64..9).prop_map(|(nth, at)| Operation::EndSilence(nth, at)),
         1 => (0_u8..4, 0_i64..9, any::<bool>()).prop_map(|(of, from, ends)| Operation::Acknowledge(of, from, ends)),
     ]
-}
-
-/// A store under test, with the numbers that it gave out in the order in which they were seen.
-struct Side {
-    store: Box<dyn Store>,
-    /// Where runs are noted, if that is another process's business.
-    runner: Option<Box<dyn Store>>,
-    facts: Vec<FactId>,
-    silences: Vec<i64>,
-    marks: Vec<Mark>,
-}
-
-/// What was seen as the n-th, or what no store gives out.
-fn nth(seen: &[i64], place: usize) -> i64 {
-    seen.get(place).copied().unwrap_or(i64::MAX - place as i64)
-}
-
-/// Where it was seen; now, if never before.
-fn rank<T: PartialEq + Copy>(seen: &mut Vec<T>, number: T) -> i64 {
-    let place = seen.iter().position(|known| *known == number).unwrap_or_else(|| {
-        seen.push(number);
-        seen.len() - 1
-    });
-    place as i64
-}
-
-impl Side {
-    fn new(store: impl Store + 'static) -> Self {
-        let (facts, silences, marks) = (Vec::new(), Vec::new(), Vec::new());
-        Self { store: Box::new(store), runner: None, facts, silences, marks }
-    }
-
-    fn ranked(&mut self, entries: Vec<Unevaluated>) -> Vec<Unevaluated> {
-        let ranked = entries.into_iter().map(|entry| {
-            let place = rank(&mut self.marks, entry.mark);
-            // Where only one host collects, no backend has to say which.
-            let entry = match entry.entry {
-                Entry::Attempt { outcome, run, whole, .. } => Unevaluated {
-                    entry: Entry::Attempt { outcome, run, whole, host: String::new() },
-                    ..entry
-                },
-                Entry::Report { .. } => entry,
-            };
-            let mark = match entry.mark {
-                Mark::Report(_) => Mark::Report(place),
-                Mark::Attempt(_) => Mark::Attempt(place),
-            };
-            Unevaluated { mark, ..entry }
-        });
-        ranked.collect()
-    }
-
-    fn with_ranks(&mut self, message: Message) -> Message {
-        let facts = message.facts.iter().map(|fact| rank(&mut self.facts, *fact)).collect();
-        Message { facts, ..message }
-    }
-
-    fn all_of(&self, places: &[usize]) -> Vec<FactId> {
-        places.iter().map(|place| nth(&self.facts, *place)).collect()
-    }
-
-    fn untold(&mut self) -> Result<Vec<(FactId, model::Fact)>, StoreError> {
-        let untold = self.store.untold()?;
-        Ok(untold.into_iter().map(|(id, fact)| (rank(&mut self.facts, id), fact)).collect())
-    }
-
-    fn silences(&mut self) -> Result<Vec<Silence>, StoreError> {
-        let silences = self.store.silences(at(3))?.into_iter();
-        Ok(silences.map(|kept| Silence { id: rank(&mut self.silences, kept.id), ..kept }).collect())
-    }
-
-    fn run(&mut self, run: &Run, ended: bool) -> Result<(), StoreError> {
-        let store = self.runner.as_mut().unwrap_or(&mut self.store);
-        let run = store.begin_run(run)?;
-        let end = ended.then(|| run.begin.plus(1000));
-        if ended { store.end_run(&Run { end, ..run }) } else { Ok(()) }
-    }
 }
 
 /// Does it; gives what the store says, without the wording of its errors.
@@ -394,6 +321,44 @@ fn in_order(operations: &[Operation]) -> Vec<Operation> {
         other => other.clone(),
     });
     in_order.collect()
+}
+
+#[cfg(feature = "postgres")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 64, ..ProptestConfig::default() })]
+
+    /// A file that is moved into a database in the middle of it all goes on there as if nothing had been.
+    #[test]
+    fn what_is_moved_goes_on_the_same(operations in proptest::collection::vec(operation(), 2..30)) {
+        use crate::conformance::server::Server;
+        use crate::{Access, PostgresAccess, PostgresStore};
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fleet.db");
+        let mut side = Side::new(SqliteStore::open(&path).unwrap());
+        let mut memory = Side::new(MemoryStore::new());
+        let (before, after) = operations.split_at(operations.len() / 2);
+        // Nothing runs while it is moved.
+        let before = [before, &[Operation::Run(false, 0, true)]].concat();
+        for operation in in_order(&before) {
+            perform(&mut side, &operation);
+            perform(&mut memory, &operation);
+        }
+        prop_assert_eq!(state(&mut side), state(&mut memory));
+        let server = Server::shared();
+        let url = server.storage(&server.database());
+        let lease = std::time::Duration::from_secs(60);
+        let from = Access { url: model::StorageUrl::Sqlite(path), password: None, lease, program: Program::Collector };
+        let to = Access { url: model::StorageUrl::Postgres(Box::new(url.clone())), ..from.clone() };
+        crate::transfer(&from, &to, &mut |_, _| {}).unwrap();
+        let open = || PostgresStore::open(&url, &PostgresAccess::new(Program::Collector)).unwrap();
+        side.store = Box::new(open());
+        side.runner = Some(Box::new(open()));
+        prop_assert_eq!(state(&mut side), state(&mut memory), "when it was moved");
+        for operation in after.iter().filter(|operation| !matches!(operation, Operation::Run(..))) {
+            agree(&mut side, &mut memory, operation)?;
+        }
+    }
 }
 
 #[cfg(feature = "postgres")]

@@ -67,7 +67,7 @@ pub fn open_copy(access: &Access) -> Result<Box<dyn Store>, StoreError> {
 
 #[cfg(feature = "postgres")]
 impl Access {
-    fn to_postgres(&self) -> PostgresAccess {
+    pub(crate) fn to_postgres(&self) -> PostgresAccess {
         PostgresAccess {
             password: self.password.clone(),
             lease: self.lease,

@@ -6,17 +6,15 @@
 
 mod tables;
 
-use std::path::Path;
-
-use model::storage_url::PostgresUrl;
+use model::StorageUrl;
 use model::wire::to_cbor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use tables::{Column, Kind, TABLES, Table};
+pub(crate) use tables::{Column, Kind, NUMBERED, Numbered, TABLES, Table};
 
 use crate::postgres::{Progress, Target};
-use crate::{PostgresAccess, PostgresStore, Program, RunLock, SqliteStore, StoreError};
+use crate::{Access, PostgresStore, Program, RunLock, SqliteStore, StoreError, sqlite};
 
 /// The most rows of a portion, and the most bytes after which it is cut.
 const PORTION_ROWS: usize = 2_000;
@@ -33,23 +31,27 @@ pub struct Moved {
     pub digest: String,
 }
 
-/// Moves everything from the file at `from` to the database `to`, and gives what that was. The file is not changed. What was
-/// cut short goes on where it was, or begins anew where the file changed since. `tell` hears of each portion: the table, and how
-/// many of its rows are there.
+/// Moves everything from the SQLite file `from` into the PostgreSQL database `to`, and gives what that was. The file is not
+/// changed. What was cut short goes on where it was, or begins anew where the file changed since. `tell` hears of each portion:
+/// the table, and how many of its rows are there.
 ///
 /// While it goes on, neither program runs on the file ([`StoreError::AlreadyRunning`]), and none opens the target. A target
 /// that holds anything but an earlier part of the same is refused. It needs the role that owns the target's tables.
 pub fn transfer(
-    from: &Path,
-    to: &PostgresUrl,
-    access: &PostgresAccess,
+    from: &Access,
+    to: &Access,
     tell: &mut dyn FnMut(&'static str, u64),
 ) -> Result<Vec<Moved>, StoreError> {
-    let mut source = SqliteStore::open_existing(from)?;
-    let state = from.parent().unwrap_or(Path::new("."));
+    let (StorageUrl::Sqlite(path), StorageUrl::Postgres(url)) = (&from.url, &to.url) else {
+        let text =
+            "only a SQLite file can be moved, and only into PostgreSQL: from sqlite:///... to postgres://...";
+        return Err(StoreError::Other(text.to_owned()));
+    };
+    let mut source = SqliteStore::open_existing(path)?;
+    let state = sqlite::parent(path);
     let _runs = [RunLock::take(state, Program::Collector)?, RunLock::take(state, Program::Alerter)?];
     let about = source.about()?;
-    let mut target = PostgresStore::open_target(to, access, &about)?;
+    let mut target = PostgresStore::open_target(url, &to.to_postgres(), &about)?;
     for table in TABLES {
         move_table(&mut source, &mut target, table, tell)?;
     }
@@ -65,6 +67,8 @@ pub(crate) struct About {
     pub(crate) installation: String,
     /// How many records were ever set aside.
     pub(crate) quarantined: i64,
+    /// The highest number in each of [`NUMBERED`]; 0 where there is no row.
+    pub(crate) highest: Vec<i64>,
     /// Differs where a program or a person wrote to it: what its log of runs and what people said come to.
     pub(crate) state: String,
 }

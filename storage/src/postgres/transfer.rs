@@ -9,7 +9,7 @@ use super::link::{Link, Mode, Tx};
 use super::values::{Param, param, params};
 use super::{PostgresAccess, PostgresStore, migrate, values};
 use crate::StoreError;
-use crate::transfer::{About, Column, Kind, Portion, Row, TABLES, Table, Value};
+use crate::transfer::{About, Column, Kind, NUMBERED, Portion, Row, TABLES, Table, Value};
 
 /// A database that is being filled.
 #[derive(Debug)]
@@ -176,10 +176,12 @@ impl Target {
     /// Removes what was moved.
     pub(crate) fn begin_anew(&mut self) -> Result<(), StoreError> {
         Ok(self.link.again(Mode::Write, |tx| {
-            for table in TABLES.iter().rev() {
-                let condition =
-                    table.without.map(|without| format!("WHERE NOT ({without})")).unwrap_or_default();
-                tx.execute(&format!("DELETE FROM {} {condition}", table.name), &[])?;
+            let emptied = TABLES.iter().filter(|table| table.without.is_none()).map(|table| table.name);
+            tx.execute(&format!("TRUNCATE TABLE {}", emptied.collect::<Vec<_>>().join(", ")), &[])?;
+            for table in TABLES {
+                if let Some(without) = table.without {
+                    tx.execute(&format!("DELETE FROM {} WHERE NOT ({without})", table.name), &[])?;
+                }
             }
             tx.execute("DELETE FROM meta WHERE key = $1 OR key LIKE 'moved %'", params![MOVING])?;
             Ok(())
@@ -189,23 +191,11 @@ impl Target {
     /// Lets the programs use it: numbers go on after those that are taken, and nothing says any more that it is being filled.
     pub(crate) fn finish(&mut self, source: &About) -> Result<(), StoreError> {
         Ok(self.link.again(Mode::Write, |tx| {
-            for (table, column) in NUMBERED {
-                tx.rows(
-                    &format!(
-                        "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), (SELECT max({column}) + 1 FROM {table}), false)
-                         WHERE EXISTS (SELECT 1 FROM {table} WHERE {column} > 0)"
-                    ),
-                    &[],
-                )?;
-            }
-            for (sequence, table, column) in SEQUENCES {
-                tx.rows(
-                    &format!(
-                        "SELECT setval('{sequence}', (SELECT max({column}) + 1 FROM {table}), false)
-                         WHERE EXISTS (SELECT 1 FROM {table})"
-                    ),
-                    &[],
-                )?;
+            for (of, highest) in NUMBERED.iter().zip(&source.highest).filter(|(_, highest)| **highest > 0) {
+                let (table, column) = (of.table, of.column);
+                let own = format!("pg_get_serial_sequence('{table}', '{column}')");
+                let sequence = of.sequence.map_or(own, |name| format!("'{name}'"));
+                tx.rows(&format!("SELECT setval({sequence}, $1)"), params![*highest])?;
             }
             tx.execute(
                 "UPDATE counter SET value = $1 WHERE name = 'quarantined'",
@@ -220,21 +210,6 @@ impl Target {
         })?)
     }
 }
-
-/// Tables that number their rows by themselves.
-const NUMBERED: [(&str, &str); 7] = [
-    ("client", "client_id"),
-    ("spool", "spool_id"),
-    ("series", "series_id"),
-    ("quarantine", "quarantine_id"),
-    ("message", "message_id"),
-    ("fact", "fact_id"),
-    ("silence", "silence_id"),
-];
-
-/// Sequences that number the rows of tables which may be partitioned.
-const SEQUENCES: [(&str, &str, &str); 2] =
-    [("report_number", "report", "report_id"), ("collection_number", "collection", "collection_id")];
 
 /// The row of `meta` that says how far a table was moved.
 fn note(table: &Table) -> String {

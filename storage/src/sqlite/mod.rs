@@ -133,7 +133,8 @@ impl SqliteStore {
     }
 }
 
-fn parent(path: &Path) -> &Path {
+/// The directory that a file lies in.
+pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -5,7 +5,9 @@ use rusqlite::{params_from_iter, types};
 
 use super::SqliteStore;
 use super::fault::{Fault, corrupt};
-use crate::transfer::{About, Column, Kind, Portion, Row, Sum, TABLES, Table, Value, sum};
+use crate::transfer::{
+    About, Column, Kind, NUMBERED, Numbered, Portion, Row, Sum, TABLES, Table, Value, sum,
+};
 use crate::{AlertStore as _, StoreError};
 
 impl SqliteStore {
@@ -17,11 +19,14 @@ impl SqliteStore {
             let sum: Sum = sum(table.source_key, |after| self.portion(table, after))?;
             state.push(sum.to_string());
         }
-        let quarantined = self.read(|transaction, _| {
-            let count = "SELECT value FROM meta WHERE key = 'quarantined'";
-            Ok(transaction.query_row(count, [], |row| row.get(0))?)
+        let (quarantined, highest) = self.read(|transaction, _| {
+            let one = |sql: &str| Ok::<i64, Fault>(transaction.query_row(sql, [], |row| row.get(0))?);
+            let highest =
+                |of: &Numbered| one(&format!("SELECT coalesce(max({}), 0) FROM {}", of.column, of.table));
+            let quarantined = one("SELECT value FROM meta WHERE key = 'quarantined'")?;
+            Ok((quarantined, NUMBERED.iter().map(highest).collect::<Result<_, _>>()?))
         })?;
-        Ok(About { installation: self.installation()?, quarantined, state: state.concat() })
+        Ok(About { installation: self.installation()?, quarantined, highest, state: state.concat() })
     }
 
     /// The next rows of a table after those up to the key `after`; none where there are none.

@@ -253,3 +253,29 @@ pub(crate) const TABLES: &[Table] = &[
         target_key: &[0],
     },
 ];
+
+/// What numbers the rows of a table.
+#[derive(Debug)]
+pub(crate) struct Numbered {
+    pub(crate) table: &'static str,
+    pub(crate) column: &'static str,
+    /// The sequence in the target where the column has none of its own.
+    pub(crate) sequence: Option<&'static str>,
+}
+
+const fn numbered(table: &'static str, column: &'static str, sequence: Option<&'static str>) -> Numbered {
+    Numbered { table, column, sequence }
+}
+
+/// All that number their rows by themselves.
+pub(crate) const NUMBERED: &[Numbered] = &[
+    numbered("client", "client_id", None),
+    numbered("spool", "spool_id", None),
+    numbered("series", "series_id", None),
+    numbered("report", "report_id", Some("report_number")),
+    numbered("collection", "collection_id", Some("collection_number")),
+    numbered("quarantine", "quarantine_id", None),
+    numbered("message", "message_id", None),
+    numbered("fact", "fact_id", None),
+    numbered("silence", "silence_id", None),
+];

@@ -3,19 +3,21 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::alert::EndReason;
 use model::storage_url::PostgresUrl;
 use model::{
-    Acknowledgement, AlertPhase, AlertState, ClientMemory, ClientUid, Episode, EpisodeEnd, Silence, Timestamp,
+    Acknowledgement, AlertPhase, AlertState, ClientMemory, ClientUid, Episode, EpisodeEnd, Silence,
+    StorageUrl, Timestamp,
 };
 
 use super::{Moved, TABLES, transfer};
 use crate::conformance::server::Server;
 use crate::conformance::{at, attempt, enrol, episode, fact, failed, key, named, received, refused, run};
 use crate::{
-    Attempt, Backoff, Content, Delivery, Message, PostgresAccess, PostgresStore, Program, Received, Run,
-    RunLock, SealedKey, SqliteStore, Step, Store, StoreError,
+    Access, Attempt, Backoff, Content, Delivery, Message, PostgresAccess, PostgresStore, Program, Received,
+    Run, RunLock, SealedKey, SqliteStore, Step, Store, StoreError,
 };
 
 /// A file with something in every table, and what a client sent last.
@@ -99,8 +101,17 @@ fn access() -> PostgresAccess {
     PostgresAccess::new(Program::Collector)
 }
 
+fn of_file(path: &Path) -> Access {
+    let (url, lease) = (StorageUrl::Sqlite(path.to_owned()), Duration::from_secs(60));
+    Access { url, password: None, lease, program: Program::Collector }
+}
+
+fn of_database(url: &PostgresUrl) -> Access {
+    Access { url: StorageUrl::Postgres(Box::new(url.clone())), ..of_file(Path::new("")) }
+}
+
 fn moved(from: &Path, to: &PostgresUrl) -> Result<Vec<Moved>, StoreError> {
-    transfer(from, to, &access(), &mut |_, _| {})
+    transfer(&of_file(from), &of_database(to), &mut |_, _| {})
 }
 
 /// What can be asked, with every number that is given out.
@@ -179,14 +190,14 @@ fn cut_anywhere_it_goes_on_where_it_was() {
     let (_kept, path, _) = filled();
     let (_, whole) = place();
     let mut portions = 0;
-    let expected = transfer(&path, &whole, &access(), &mut |_, _| portions += 1).unwrap();
+    let expected = transfer(&of_file(&path), &of_database(&whole), &mut |_, _| portions += 1).unwrap();
     assert!(portions > 2 * TABLES.len(), "some tables come in several portions");
     let (_, url) = place();
     let (mut cut, mut told) = (1_usize, 0);
     loop {
         let mut left = cut;
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            transfer(&path, &url, &access(), &mut |_, _| {
+            transfer(&of_file(&path), &of_database(&url), &mut |_, _| {
                 told += 1;
                 left -= 1;
                 assert!(left > 0, "cut");
@@ -210,7 +221,7 @@ fn a_file_that_changed_in_between_is_moved_anew() {
     let (_kept, path, _) = filled();
     let (_, url) = place();
     let cut = catch_unwind(AssertUnwindSafe(|| {
-        transfer(&path, &url, &access(), &mut |table, _| assert_ne!(table, "episode", "cut"))
+        transfer(&of_file(&path), &of_database(&url), &mut |table, _| assert_ne!(table, "episode", "cut"))
     }));
     assert!(cut.is_err());
     let mut file = SqliteStore::open(&path).unwrap();
