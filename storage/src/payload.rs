@@ -11,7 +11,7 @@
 
 use model::record::MAX_SAMPLES;
 use model::wire::{from_cbor, to_cbor};
-use model::{Body, Evidence, Gap, Process, Record, Timestamp};
+use model::{Body, Evidence, Gap, Process, Record, Sample, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The version of this form.
@@ -121,8 +121,16 @@ pub(crate) fn check(record: &Record) -> Result<(), String> {
     if report.samples.len() > MAX_SAMPLES {
         return Err(format!("{} samples exceed {MAX_SAMPLES}", report.samples.len()));
     }
-    match report.samples.iter().find(|sample| !sample.value.is_finite()) {
-        Some(sample) => Err(format!("{} is not finite", model::text::escape(&sample.metric))),
+    if let Some(sample) = report.samples.iter().find(|sample| !sample.value.is_finite()) {
+        return Err(format!("{} is not finite", model::text::escape(&sample.metric)));
+    }
+    // PostgreSQL keeps no text with it, <https://www.postgresql.org/docs/15/datatype-character.html>.
+    let names_nul = |sample: &Sample| {
+        let labels = sample.labels.iter().flat_map(|(key, value)| [key, value]);
+        labels.chain([sample.metric.as_str()]).any(|name| name.contains('\0'))
+    };
+    match report.samples.iter().find(|sample| names_nul(sample)) {
+        Some(sample) => Err(format!("{} names a NUL", model::text::escape(&sample.metric))),
         None => Ok(()),
     }
 }

@@ -1,5 +1,7 @@
 //! Records that would not open or decode, or that no store can keep.
 
+use model::{Labels, Sample};
+
 use super::{Outcomes, Store, at, attempt, enrol, named, received, record, sample};
 use crate::{Content, Counts, Entry, QUARANTINED_RECORDS, Received};
 
@@ -56,13 +58,14 @@ pub fn what_cannot_be_kept_is_set_aside_alone(store: &mut dyn Store) -> Outcomes
         absurd(2, vec![sample("load1", f64::NAN)]),
         absurd(3, vec![sample("load1", 1.0); model::record::MAX_SAMPLES + 1]),
         received(1, 4, 7),
+        absurd(5, vec![Sample { labels: Labels::one("mount", "/a\0b"), ..sample("disk", 1.0) }]),
     ];
     let batch = [attempt(web, 10, records), attempt(db, 10, vec![received(2, 1, 9)])];
-    assert_eq!(store.store(&batch)?, [4, 1]);
+    assert_eq!(store.store(&batch)?, [5, 1]);
     assert_eq!(store.store(&batch)?, [0, 0]);
     let row = store.clients(&[named("web")], &mut || unreachable!())?.remove(0);
-    assert_eq!(row.stored.map(|stored| stored.sequence), Some(4));
-    assert_eq!(store.counts()?, Counts { reports: 3, unevaluated: 3 + 4, quarantined: 2, untold: 0 });
+    assert_eq!(row.stored.map(|stored| stored.sequence), Some(5));
+    assert_eq!(store.counts()?, Counts { reports: 3, unevaluated: 3 + 4, quarantined: 3, untold: 0 });
     let reports = store.backlog(10)?.into_iter().filter(|e| matches!(e.entry, Entry::Report { .. }));
     assert_eq!(reports.count(), 3);
     Ok(())

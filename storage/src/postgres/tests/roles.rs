@@ -1,5 +1,6 @@
 //! Each role can do all that its program does, and nothing else.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use model::{
@@ -7,7 +8,7 @@ use model::{
     FactId, Labels, Sample, Silence, Timestamp,
 };
 
-use super::{PostgresStore, access, database, open, open_with, url};
+use super::{PostgresStore, access, copied, database, open, open_with, url};
 use crate::conformance::server::Server;
 use crate::{
     AlertStore, Attempt, Backoff, Claimed, ClientRow, Counts, Delivery, History, Latest, Message, Program,
@@ -26,14 +27,13 @@ struct Separated {
 
 /// A database of the shipped schema, with the roles' rights.
 fn granted() -> String {
-    let (server, database) = (Server::shared(), database());
-    drop(open(&url(server.address(), server.port(), &database)));
-    for role in ["fleet_collector", "fleet_alerter"] {
-        // Roles are the whole server's: another test may have made it.
-        let _ = server.sql_as("postgres", &database, &format!("CREATE ROLE {role} LOGIN"));
-    }
-    server.sql(&database, include_str!("../../../../sql/postgres/roles.sql"));
-    database
+    static TEMPLATE: OnceLock<String> = OnceLock::new();
+    copied(&TEMPLATE, |database| {
+        let server = Server::shared();
+        drop(open(&url(server.address(), server.port(), database)));
+        server.sql(database, "CREATE ROLE fleet_collector LOGIN; CREATE ROLE fleet_alerter LOGIN");
+        server.sql(database, include_str!("../../../../sql/postgres/roles.sql"));
+    })
 }
 
 fn open_as(role: &str, database: &str) -> PostgresStore {
