@@ -1,47 +1,19 @@
--- Who may do what. Once, as somebody who may make roles and databases:
+-- The roles of the two programs, made once by somebody who may make roles, in the fleet's database:
 --
---     CREATE ROLE fleet_owner LOGIN;
---     CREATE ROLE fleet_collector LOGIN;
---     CREATE ROLE fleet_alerter LOGIN;
---     CREATE DATABASE fleet OWNER fleet_owner ENCODING 'UTF8' TEMPLATE template0;
+--     psql fleet -f roles.sql
 --
--- with a password for each, or certificates. Then, as fleet_owner, `fleet-collector maintain-storage`, which makes the
--- tables, and this file: psql -d fleet -U fleet_owner -f roles.sql. Again after each version that changes the schema.
---
--- Nobody but the owner makes, alters or drops anything. The collector reads no messages, nor who is told what. The alerter
--- reads no keys. CockroachDB has no privileges on columns: there leave the lists of columns out.
+-- The database belongs to a third role, which makes the tables: `fleet-collector maintain-storage` as that one also grants
+-- these two what grants.sql says. A password or a certificate for each is the administrator's to add.
 
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM fleet_collector, fleet_alerter;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM fleet_collector, fleet_alerter;
+DO $$ BEGIN
+    CREATE ROLE fleet_collector LOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$;
 
--- Runs and their leases are both programs'.
-GRANT SELECT ON meta, counter, program, run TO fleet_collector, fleet_alerter;
-GRANT UPDATE (begun) ON program TO fleet_collector, fleet_alerter;
-GRANT INSERT ON run TO fleet_collector, fleet_alerter;
-GRANT UPDATE (finish, done, failed, whole, until, over, step) ON run TO fleet_collector, fleet_alerter;
+DO $$ BEGIN
+    CREATE ROLE fleet_alerter LOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$;
 
--- The collector: clients, their keys, what they reported.
-GRANT SELECT, INSERT, DELETE ON client, client_key, claim, spool, latest, report, collection, quarantine, unevaluated,
-    unevaluated_attempt TO fleet_collector;
-GRANT SELECT, INSERT ON series TO fleet_collector;
-GRANT UPDATE (name, host) ON client TO fleet_collector;
-GRANT UPDATE (run_id, turn) ON claim TO fleet_collector;
-GRANT UPDATE (stored_through, digest, last_event_time) ON spool TO fleet_collector;
-GRANT UPDATE ON latest TO fleet_collector;
-GRANT UPDATE (value) ON counter TO fleet_collector;
-GRANT USAGE ON SEQUENCE report_number, collection_number TO fleet_collector;
-
--- A client that is renamed or purged takes along what the alerter keeps of it.
-GRANT DELETE ON alert, memory, episode, acknowledgement, fact, silence TO fleet_collector;
-GRANT SELECT (client_id) ON alert, memory TO fleet_collector;
-GRANT SELECT (client_id, episode_id) ON episode TO fleet_collector;
-GRANT SELECT (episode_id) ON acknowledgement, fact TO fleet_collector;
-GRANT SELECT (target) ON silence TO fleet_collector;
-GRANT UPDATE (client_name) ON episode TO fleet_collector;
-GRANT UPDATE (target) ON silence TO fleet_collector;
-
--- The alerter: what was reported, and what it makes of it.
-GRANT SELECT ON client, series, latest, report, collection TO fleet_alerter;
-GRANT SELECT, DELETE ON unevaluated, unevaluated_attempt TO fleet_alerter;
-GRANT SELECT, INSERT, UPDATE, DELETE ON alert, memory, backoff, message TO fleet_alerter;
-GRANT SELECT, INSERT, UPDATE ON episode, acknowledgement, fact, silence TO fleet_alerter;
+-- Since PostgreSQL 15 that is so anyway.
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;

@@ -62,7 +62,7 @@ impl StoreError {
                  at the clients"
             }
             Self::Denied(_) => {
-                "grant what sql/postgres/roles.sql grants, or let its owner run fleet-collector maintain-storage"
+                "let the owner of its tables run fleet-collector maintain-storage: it makes them, and grants what each program needs"
             }
             Self::NewerSchema { .. } => {
                 "run the newer version of Fleet Health, or restore the backup beside the file"

@@ -72,7 +72,7 @@ mod tests {
     fn what_a_person_should_see_to_is_told() {
         assert_eq!(Skew(4999).warning(), None);
         let behind = Skew(90_000).warning().unwrap();
-        assert!(behind.contains("is 90 s behind that"), "{behind}");
+        assert!(behind.contains("is 1 min 30 s behind that"), "{behind}");
         assert!(Skew(-5000).warning().unwrap().contains("is 5 s ahead of that"));
     }
 }

@@ -57,7 +57,9 @@ impl From<Error> for Fault {
             let kind = if is_lost(&error) { Kind::Lost } else { Kind::Final };
             return Self::of(StoreError::Unreachable(chain(&error)), kind);
         };
-        let kind = kind(said.code());
+        // Two who change the schema or grant something at once; the server has no code of its own for it.
+        let at_once = said.code().code() == "XX000" && said.message().contains("concurrently updated");
+        let kind = if at_once { Kind::Conflict } else { kind(said.code()) };
         let text = format!("{} (SQLSTATE {})", model::text::escape(said.message()), said.code().code());
         Self { error: told(said.code(), text), kind, code: Some(said.code().clone()) }
     }

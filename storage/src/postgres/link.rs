@@ -22,6 +22,9 @@ pub(super) enum Mode {
     Read,
     /// It writes.
     Write,
+    /// It changes the schema. CockroachDB does that in no weaker isolation:
+    /// <https://www.cockroachlabs.com/docs/v24.3/read-committed#known-limitations>.
+    Schema,
 }
 
 impl Mode {
@@ -29,6 +32,7 @@ impl Mode {
         let begin = match self {
             Self::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             Self::Write => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+            Self::Schema => "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE",
         };
         format!("{begin}{LIMITS}")
     }

@@ -65,7 +65,7 @@ pub(super) fn migrate(link: &mut Link, steps: &[Step]) -> Result<(), Fault> {
     loop {
         let found = version(link, steps)?;
         let Some(step) = steps.iter().find(|step| step.version > found) else { return Ok(()) };
-        let Err(fault) = link.again(Mode::Write, |tx| take(tx, step, found)) else { continue };
+        let Err(fault) = link.again(Mode::Schema, |tx| take(tx, step, found)) else { continue };
         // Another process may have been faster: then there is one step less to take.
         if version(link, steps)? == found {
             return Err(fault);

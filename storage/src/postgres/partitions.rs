@@ -80,11 +80,12 @@ struct Partition {
 }
 
 impl PostgresStore {
-    /// Brings the schema up to date, makes the partitions of the days to come, and removes what is older than `keep`
+    /// Brings the schema up to date, grants the programs' roles what they need where they exist, makes the partitions of the days to come, and removes what is older than `keep`
     /// (`None`: nothing) and evaluated. For the role that owns the tables; to others it is [`StoreError::Denied`].
     pub fn maintain(&mut self, now: Timestamp, keep: Option<Duration>) -> Result<Maintained, StoreError> {
         migrate::migrate(&mut self.link, migrate::STEPS)?;
         let link = &mut self.link;
+        link.again(Mode::Schema, grant)?;
         let mut done = Maintained::default();
         let oldest = keep.map(|keep| now.millis().saturating_sub(millis(keep)));
         for table in TABLES {
@@ -114,6 +115,13 @@ impl PostgresStore {
         let due = self.link.again(Mode::Read, |tx| Ok(owns(tx)? && is_due(tx, now)?))?;
         if due { self.maintain(now, keep).map(Some) } else { Ok(None) }
     }
+}
+
+/// Grants each program's role what it needs, where there are such roles.
+fn grant(tx: &mut Tx<'_>) -> Result<(), Fault> {
+    let roles = "SELECT count(*) FROM pg_roles WHERE rolname IN ('fleet_collector', 'fleet_alerter')";
+    let roles: i64 = tx.row(roles, params![])?.map_or(Ok(0), |row| row.get(0))?;
+    if roles == 2 { tx.batch(include_str!("../../../sql/postgres/grants.sql")) } else { Ok(()) }
 }
 
 /// Whether this role owns the tables, or is a member of the one that does.
