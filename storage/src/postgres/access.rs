@@ -87,7 +87,7 @@ impl PostgresAccess {
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .connect_timeout(url.connect_timeout)
             // A server that is gone without a word is noticed within half a minute.
-            .tcp_user_timeout(Duration::from_secs(30))
+            .tcp_user_timeout(Duration::from_secs(25))
             .keepalives_idle(Duration::from_secs(10))
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(3);

@@ -81,8 +81,8 @@ fn is_lost(error: &Error) -> bool {
 /// What is to be done, by the classes of <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
 fn kind(code: &SqlState) -> Kind {
     match code.code() {
-        // serialization_failure, deadlock_detected
-        "40001" | "40P01" => Kind::Conflict,
+        // serialization_failure, deadlock_detected; lock_not_available: a lock was waited for as long as it may be
+        "40001" | "40P01" | "55P03" => Kind::Conflict,
         // statement_completion_unknown; admin_shutdown, crash_shutdown, cannot_connect_now, idle sessions that were ended;
         // read_only_sql_transaction: a server that was primary; too_many_connections.
         "40003" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25006" | "53300" => Kind::Lost,
@@ -99,7 +99,6 @@ fn told(code: &SqlState, text: String) -> StoreError {
         "53100" => StoreError::Full,
         // data_corrupted, index_corrupted
         "XX001" | "XX002" => StoreError::Corrupt(text),
-        // lock_not_available: the limit on how long a lock is waited for
         "55P03" => StoreError::Busy,
         // invalid_catalog_name: no such database
         "3D000" => StoreError::Unreachable(text),

@@ -155,7 +155,7 @@ impl Link {
 
     /// How long what fails is tried again.
     pub(super) fn patience(&self) -> Patience {
-        Patience { until: Instant::now() + self.patience, pause: FIRST_PAUSE }
+        Patience { lasts: self.patience, until: None, pause: FIRST_PAUSE }
     }
 
     /// One try of a transaction.
@@ -273,14 +273,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long one goes on trying.
 #[derive(Debug)]
 pub(super) struct Patience {
-    until: Instant,
+    lasts: Duration,
+    /// From the first fault on: that a server is gone may take half a minute to be noticed.
+    until: Option<Instant>,
     pause: Duration,
 }
 
 impl Patience {
     /// Waits a little after `fault`, or gives it back where trying again does not help or took too long.
     pub(super) fn after(&mut self, fault: Fault) -> Result<(), Fault> {
-        let over = Instant::now() + self.pause > self.until;
+        let now = Instant::now();
+        let over = now + self.pause > *self.until.get_or_insert(now + self.lasts);
         match fault.kind {
             Kind::Final => return Err(fault),
             Kind::Conflict if over => return Err(Fault { error: StoreError::Busy, ..fault }),

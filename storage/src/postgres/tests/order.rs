@@ -20,9 +20,8 @@ fn evaluate(store: &mut PostgresStore) {
     store.commit(&Step { marks, ..Step::default() }).unwrap();
 }
 
-fn days(seconds: u64) -> Option<Duration> {
-    Some(Duration::from_secs(seconds * DAY as u64))
-}
+/// What is kept.
+const KEEP: Option<Duration> = Some(Duration::from_secs(31 * DAY as u64));
 
 /// The partitions of a table with the number of their rows.
 fn rows(database: &str, table: &str) -> Vec<String> {
@@ -64,12 +63,12 @@ fn old_days_go_and_nobody_misses_them() {
     store.store(&[attempt(web, 10, vec![received(1, 1, 5), received(1, 2, -40 * DAY)])]).unwrap();
     let later = at(33 * DAY);
     // What nobody evaluated stays, however old it is.
-    let done = store.maintain(later, days(31)).unwrap();
+    let done = store.maintain(later, KEEP).unwrap();
     assert_eq!((done.dropped, done.deleted), (2, 0), "the second day, which is empty, of both tables");
     assert_eq!(store.backlog(9).unwrap().len(), 3);
     let shown = store.latest().unwrap();
     evaluate(&mut store);
-    let done = store.maintain(later, days(31)).unwrap();
+    let done = store.maintain(later, KEEP).unwrap();
     assert_eq!((done.dropped, done.deleted), (2, 1));
     assert_eq!(rows(&database, "report"), Vec::<String>::new());
     assert_eq!(store.latest().unwrap(), shown, "status shows what it showed");
@@ -90,7 +89,7 @@ fn without_partitions_rows_are_deleted() {
     store.store(&[attempt(web, 10, vec![received(1, 1, 5), received(1, 2, 6)])]).unwrap();
     evaluate(&mut store);
     store.store(&[attempt(web, 20, vec![received(1, 3, 7)])]).unwrap();
-    let done = store.maintain(at(40 * DAY), days(31)).unwrap();
+    let done = store.maintain(at(40 * DAY), KEEP).unwrap();
     assert_eq!(done, Maintained { deleted: 3, ..Maintained::default() });
     assert_eq!(store.backlog(9).unwrap().len(), 2);
 }
@@ -130,7 +129,7 @@ fn old_runs_are_forgotten() {
         ),
     );
     // Of the seven oldest a claim names the first, and the second goes on.
-    let done = store.maintain(at(40 * DAY), days(31)).unwrap();
+    let done = store.maintain(at(40 * DAY), KEEP).unwrap();
     assert_eq!(done.deleted, 5);
     assert_eq!(made(&database), "9");
 }

@@ -110,7 +110,9 @@ fn an_older_schema_is_brought_up_to_date_by_whoever_is_first() {
     thread::scope(|scope| {
         let taking: Vec<_> =
             (0..4).map(|_| scope.spawn(|| migrate::migrate(&mut link(&database), &steps))).collect();
-        taking.into_iter().for_each(|one| one.join().unwrap().unwrap());
+        for one in taking {
+            one.join().unwrap().unwrap();
+        }
     });
     assert_eq!(Server::shared().sql(&database, "SELECT count(*) FROM rollup"), "0");
     // The program of the version before.
