@@ -22,6 +22,14 @@ pub(super) fn claim(
 ) -> Result<Claimed, Fault> {
     bury(tx)?;
     let uids: Vec<&[u8]> = wanted.iter().map(|uid| &uid.0[..]).collect();
+    // A client that is asked for the first time, however it came here.
+    tx.execute(
+        "INSERT INTO claim (client_id)
+         SELECT client_id FROM client
+         WHERE uid = ANY($1) AND NOT EXISTS (SELECT 1 FROM claim WHERE claim.client_id = client.client_id)
+         ORDER BY client_id ON CONFLICT (client_id) DO NOTHING",
+        params![uids],
+    )?;
     let rested = run.began.saturating_sub(millis(rest));
     // A row may change between being found and being locked; then it is looked at again, alone. So it counts as free only
     // where the run that it names is known to be over: a run that this statement does not see yet goes on.

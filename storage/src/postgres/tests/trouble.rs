@@ -235,6 +235,8 @@ fn a_claim_waits_for_nobody() {
     let mut store = open(&url(server.address(), server.port(), &database));
     let clients: Vec<_> = ["a", "b", "c"].map(|name| enrol(&mut store, name).unwrap()).to_vec();
     store.begin_run(&run(Program::Collector, 10)).unwrap();
+    // There is a row of each from here on.
+    store.claim(&clients, REST, 0).unwrap();
     let hold =
         "BEGIN; SELECT 1 FROM claim JOIN client USING (client_id) WHERE name = 'a' FOR UPDATE OF claim;
                 SELECT pg_sleep(60)";
