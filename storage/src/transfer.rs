@@ -17,7 +17,7 @@ use crate::postgres::{Progress, Target};
 use crate::{Access, PostgresStore, Program, RunLock, SqliteStore, StoreError, sqlite};
 
 /// The most rows of a portion, and the most bytes after which it is cut.
-const PORTION_ROWS: usize = 2_000;
+const PORTION_ROWS: usize = 1_000;
 const PORTION_BYTES: usize = 8 * 1024 * 1024;
 
 /// What was moved of one table.

@@ -242,19 +242,16 @@ impl Server {
         format!("postgres://{role}@{}:{}/{database}", self.setup.address, self.port)
     }
 
+    /// How many bytes a database has on the disk.
+    pub fn bytes(&self, database: &str) -> u64 {
+        self.sql(database, "CHECKPOINT");
+        let bytes = self.sql(database, &format!("SELECT pg_database_size('{database}')"));
+        bytes.parse().expect("it is a number")
+    }
+
     /// The same as a storage is told of it.
     pub fn storage(&self, database: &str) -> PostgresUrl {
-        let host = PgHost::Name(self.setup.address.clone());
-        PostgresUrl {
-            servers: vec![PgServer { host, port: self.port }],
-            database: Some(database.to_owned()),
-            user: Some(USER.to_owned()),
-            tls: PgTls::Disable,
-            ca_file: None,
-            client_certificate: None,
-            client_key: None,
-            connect_timeout: Duration::from_secs(10),
-        }
+        storage(&self.setup.address, self.port, database)
     }
 
     /// Runs SQL as who may do everything, and gives what it answers: a row a line, columns parted by `|`.
@@ -386,6 +383,20 @@ impl Drop for Server {
         self.stop(Ending::Immediate);
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
+    }
+}
+
+/// A database of a server that runs, for who may do everything, as a storage is told of it.
+pub fn storage(address: &str, port: u16, database: &str) -> PostgresUrl {
+    PostgresUrl {
+        servers: vec![PgServer { host: PgHost::Name(address.to_owned()), port }],
+        database: Some(database.to_owned()),
+        user: Some(USER.to_owned()),
+        tls: PgTls::Disable,
+        ca_file: None,
+        client_certificate: None,
+        client_key: None,
+        connect_timeout: Duration::from_secs(10),
     }
 }
 

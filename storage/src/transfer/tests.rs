@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use model::alert::EndReason;
@@ -13,7 +14,7 @@ use model::{
 };
 
 use super::{Moved, TABLES, transfer};
-use crate::conformance::server::Server;
+use crate::conformance::server::{self, Server};
 use crate::conformance::{at, attempt, enrol, episode, fact, failed, key, named, received, refused, run};
 use crate::{
     Access, Attempt, Backoff, Content, Delivery, Message, PostgresAccess, PostgresStore, Program, Received,
@@ -39,12 +40,12 @@ fn fill(store: &mut SqliteStore) -> Result<Attempt, StoreError> {
     let collecting = store.begin_run(&run(Program::Collector, 10))?;
     let aside = Content::Quarantined { reason: "cut".to_owned(), envelope: vec![9; 99] };
     let mut records: Vec<Received> =
-        (1..=4500).map(|sequence| received(1, sequence, sequence as i64)).collect();
-    records.push(Received { content: aside, ..received(1, 4501, 4501) });
+        (1..=2100).map(|sequence| received(1, sequence, sequence as i64)).collect();
+    records.push(Received { content: aside, ..received(1, 2101, 2101) });
     let of_web = Attempt { run: at(10), ..attempt(web, 4600, records) };
     store.store(&[of_web, Attempt { run: at(10), ..failed(db, 4601, refused()) }])?;
     store.end_run(&Run { end: Some(at(4602)), done: 1, failed: 1, ..collecting })?;
-    let marks = store.backlog(3000)?.into_iter().map(|entry| entry.mark).collect();
+    let marks = store.backlog(1500)?.into_iter().map(|entry| entry.mark).collect();
     let problem = episode(web, "/", 50);
     let end = Some(EpisodeEnd { at: at(90), why: EndReason::Vanished });
     let ended = Episode { end, held: "silenced".to_owned(), ..episode(ClientUid::FLEET, "/var", 40) };
@@ -169,7 +170,7 @@ fn everything_is_there_afterwards_and_goes_on() {
     let go_on = |store: &mut dyn Store| {
         assert_eq!(store.store(std::slice::from_ref(&last)).unwrap(), [0], "it was acknowledged");
         let web = store.find(&named("web")).unwrap().unwrap().uid;
-        let next = attempt(web, 4900, vec![received(1, 4501, 4501), received(1, 4502, 4890)]);
+        let next = attempt(web, 4900, vec![received(1, 2101, 2101), received(1, 2102, 4890)]);
         let stored = store.store(&[next]).unwrap();
         let silence = store.silences(at(0)).unwrap().remove(0);
         let number = store.add_silence(&silence).unwrap();
@@ -214,6 +215,48 @@ fn cut_anywhere_it_goes_on_where_it_was() {
         assert_eq!(told, portions, "nothing was moved twice");
         break;
     }
+}
+
+/// Tells the process that [`killed_anywhere_it_goes_on`] starts what to move: the file, and the database's port and name.
+const TOLD: &str = "FLEET_TEST_MOVE";
+
+#[test]
+#[ignore = "another test starts it, and kills it"]
+fn moves_what_it_is_told_to() {
+    let told = std::env::var(TOLD).expect("who starts it says what to move");
+    let told: Vec<&str> = told.split('|').collect();
+    let url = server::storage("127.0.0.1", told[1].parse().unwrap(), told[2]);
+    moved(Path::new(told[0]), &url).unwrap();
+}
+
+/// The process is killed after a while, and that is longer each time, until it comes to its end.
+#[test]
+fn killed_anywhere_it_goes_on() {
+    let (_kept, path, _) = filled();
+    let (database, url) = place();
+    let told = format!("{}|{}|{database}", path.display(), Server::shared().port());
+    let (mut kills, mut patience) = (0, Duration::from_millis(40));
+    loop {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "transfer::tests::moves_what_it_is_told_to", "--ignored"])
+            .env(TOLD, &told)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(patience);
+        if let Some(ended) = child.try_wait().unwrap() {
+            assert!(ended.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        patience = patience * 7 / 5;
+    }
+    assert!(kills > 2, "it was killed {kills} times");
+    let mut database = PostgresStore::open(&url, &access()).unwrap();
+    assert_eq!(all(&mut database), all(&mut SqliteStore::open(&path).unwrap()));
 }
 
 #[test]
