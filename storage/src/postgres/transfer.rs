@@ -205,6 +205,11 @@ impl Target {
                 "UPDATE meta SET value = $1 WHERE key = 'installation'",
                 params![source.installation.as_str()],
             )?;
+            // What a file does not have: which run has hold of which client. Nobody has.
+            tx.execute(
+                "INSERT INTO claim (client_id) SELECT client_id FROM client ON CONFLICT (client_id) DO NOTHING",
+                params![],
+            )?;
             tx.execute("DELETE FROM meta WHERE key = $1 OR key LIKE 'moved %'", params![MOVING])?;
             Ok(())
         })?)
