@@ -27,6 +27,7 @@ mod skew;
 mod sqlite;
 #[cfg(feature = "postgres")]
 mod transfer;
+mod upkeep;
 mod words;
 
 pub use alerts::{AlertStore, Backoff, Delivery, Entry, Mark, Message, Step, Telling, Unevaluated};
@@ -37,7 +38,7 @@ pub use memory::MemoryStore;
 pub use open::{Access, open, open_copy, open_existing};
 pub use overdue::{Here, Punctuality, RUNS_LOOKED_AT, booted, gone, habit, overdue, punctuality, usual};
 #[cfg(feature = "postgres")]
-pub use postgres::{Maintained, PostgresAccess, PostgresStore};
+pub use postgres::{PostgresAccess, PostgresStore};
 pub use reports::{
     Attempt, Claimed, ClientRow, Content, QUARANTINED_BYTES, QUARANTINED_RECORDS, Received, ReportStore,
     SealedKey,
@@ -45,8 +46,7 @@ pub use reports::{
 pub use run_log::{Program, Run, RunLog};
 pub use skew::Skew;
 pub use sqlite::SqliteStore;
-#[cfg(feature = "postgres")]
-pub use transfer::{Moved, transfer};
+pub use upkeep::{Maintained, Moved, maintain, maintain_daily, transfer};
 
 /// A whole store.
 pub trait Store: ReportStore + AlertStore + History {}

@@ -77,7 +77,7 @@ impl Access {
 }
 
 #[cfg(not(feature = "postgres"))]
-fn left_out() -> StoreError {
+pub(crate) fn left_out() -> StoreError {
     StoreError::Other("this program was built without PostgreSQL (the feature `postgres`)".to_owned())
 }
 

@@ -14,22 +14,11 @@ use sha2::{Digest as _, Sha256};
 pub(crate) use tables::{Column, Kind, NUMBERED, Numbered, TABLES, Table};
 
 use crate::postgres::{Progress, Target};
-use crate::{Access, PostgresStore, Program, RunLock, SqliteStore, StoreError, sqlite};
+use crate::{Access, Moved, PostgresStore, Program, RunLock, SqliteStore, StoreError, sqlite};
 
 /// The most rows of a portion, and the most bytes after which it is cut.
 const PORTION_ROWS: usize = 1_000;
 const PORTION_BYTES: usize = 8 * 1024 * 1024;
-
-/// What was moved of one table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
-    /// The table.
-    pub table: &'static str,
-    /// Its rows.
-    pub rows: u64,
-    /// What its rows come to on both sides, in hexadecimal digits.
-    pub digest: String,
-}
 
 /// Moves everything from the SQLite file `from` into the PostgreSQL database `to`, and gives what that was. The file is not
 /// changed. What was cut short goes on where it was, or begins anew where the file changed since. `tell` hears of each portion:
@@ -37,7 +26,7 @@ pub struct Moved {
 ///
 /// While it goes on, neither program runs on the file ([`StoreError::AlreadyRunning`]), and none opens the target. A target
 /// that holds anything but an earlier part of the same is refused. It needs the role that owns the target's tables.
-pub fn transfer(
+pub(crate) fn transfer(
     from: &Access,
     to: &Access,
     tell: &mut dyn FnMut(&'static str, u64),

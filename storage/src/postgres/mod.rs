@@ -36,7 +36,6 @@ mod tests;
 use model::{ClientUid, storage_url::PostgresUrl};
 
 pub use access::PostgresAccess;
-pub use partitions::Maintained;
 pub(crate) use transfer::{Progress, Target};
 
 use crate::StoreError;

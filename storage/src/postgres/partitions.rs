@@ -11,7 +11,7 @@ use super::link::{Link, Mode, Tx};
 use super::run_log::millis;
 use super::values::params;
 use super::{PostgresStore, migrate};
-use crate::StoreError;
+use crate::{Maintained, StoreError};
 
 /// A day in milliseconds.
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -28,19 +28,6 @@ const RUNS_KEPT: i64 = 1000;
 
 /// How often a day is tried that somebody else stores something of meanwhile.
 const TRIES: u32 = 5;
-
-/// What was done to keep the storage in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Maintained {
-    /// Partitions that were made.
-    pub made: u64,
-    /// Rows that were moved into them.
-    pub moved: u64,
-    /// Partitions that were dropped.
-    pub dropped: u64,
-    /// Rows that were deleted.
-    pub deleted: u64,
-}
 
 /// A table that may be partitioned.
 #[derive(Clone, Copy)]
