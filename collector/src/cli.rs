@@ -135,6 +135,24 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Bring a PostgreSQL storage up to date, make its days ahead, and remove what is older than keep-raw and evaluated. For
+    /// the role that owns the tables; a run of that role does it by itself once a day
+    MaintainStorage {
+        /// Log in as this role, with PGPASSWORD or by ~/.pgpass [default: as <storage> says]
+        #[arg(long, value_name = "ROLE")]
+        user: Option<String>,
+    },
+    /// Move everything from a SQLite file into an empty PostgreSQL database, and compare both sides; said again, it goes on
+    /// where it was cut. No run may be under way
+    MigrateStorage {
+        /// The file: sqlite:///PATH [default: <storage> of config.xml]
+        #[arg(long, value_name = "URL")]
+        from: Option<String>,
+        /// The database: postgres://USER@HOST/DATABASE, without a password: that is PGPASSWORD or in ~/.pgpass [default:
+        /// <storage> of config.xml]
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
+    },
     /// Write the program for the clients to a file, to install it there by other means
     Probe {
         /// The file
@@ -206,6 +224,8 @@ impl Cli {
             }
             Command::Rename { old, new } => context.clients(|clients, _| clients.rename(&old, &new)),
             Command::Remove { name, purge, unreachable } => context.remove(&name, purge, unreachable),
+            Command::MaintainStorage { user } => context.maintain_storage(user),
+            Command::MigrateStorage { from, to } => context.migrate_storage(from.as_deref(), to.as_deref()),
             Command::Discard { name } => context.discard(&name),
             Command::RotateKeys { only, .. } => context.rotate_keys(&only),
         };

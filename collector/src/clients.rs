@@ -19,7 +19,7 @@ use crate::portions::{Granted, Sharing};
 use crate::prepare::{Errand, Preparer};
 use crate::queue::Standing;
 use crate::report::{Line, counted, told};
-use crate::run::{Failure, master_key};
+use crate::run::{Failure, master_key, master_key_of};
 use crate::supervisor::{Ledger, Visit, supervise};
 use crate::{keys, random, route, store};
 
@@ -210,7 +210,7 @@ impl<'a> Clients<'a> {
     ) -> Result<Visited, Refusal> {
         let begun = Instant::now();
         let rows = self.store.clients(from_ref(&client.name), &mut || ClientUid(random::bytes()))?;
-        let master = master_key(&self.settings.storage.state_dir)?;
+        let master = master_key_of(self.settings, &rows, &mut *self.store)?;
         let mut log = self.store.begin_run(&Run {
             program: Program::Collector,
             host: host(),

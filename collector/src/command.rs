@@ -19,7 +19,7 @@ use crate::probe::Probes;
 use crate::route::Server;
 use crate::run::{self, Order, run};
 use crate::selection::select;
-use crate::{check_host, heartbeat, keys, recipe, route, ssh_config, store, trust};
+use crate::{check_host, heartbeat, keys, recipe, route, ssh_config, store, storekeeping, trust};
 
 /// What ends a command early: a message for stderr, and the exit status.
 pub(crate) struct Stop(pub(crate) String, pub(crate) Exit);
@@ -256,6 +256,18 @@ impl Context {
         let settings = self.load()?;
         let chosen = select(&settings.clients, only).map_err(usage)?;
         self.clients(|clients, _| clients.rotate(&chosen))
+    }
+
+    pub(crate) fn maintain_storage(&self, user: Option<String>) -> Result<Exit, Stop> {
+        let said = storekeeping::maintain(&self.load()?, user);
+        say(said.map_err(|Refusal(text, exit)| Stop(text, exit))?)?;
+        Ok(Exit::Ok)
+    }
+
+    pub(crate) fn migrate_storage(&self, from: Option<&str>, to: Option<&str>) -> Result<Exit, Stop> {
+        let said = storekeeping::migrate(&self.load()?, &self.environment, from, to);
+        say(said.map_err(|Refusal(text, exit)| Stop(text, exit))?)?;
+        Ok(Exit::Ok)
     }
 
     fn hosts(&self, settings: &Settings) -> Hosts {

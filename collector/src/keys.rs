@@ -47,6 +47,15 @@ pub(crate) fn open(row: &ClientRow, master: &MasterKey, warn: &mut dyn FnMut(Str
     identities
 }
 
+/// Whether `master` opens the newest key pair of any of `rows`.
+pub(crate) fn any_opens(rows: &[ClientRow], master: &MasterKey) -> bool {
+    let opens = |row: &ClientRow| {
+        let newest = row.keys.last()?;
+        master.open(newest.key_id, &newest.public_key, row.uid, &newest.sealed).ok()
+    };
+    rows.iter().any(|row| opens(row).is_some())
+}
+
 /// Gives the client of `row` one more key pair: records are sealed to it from the next collection on. The older ones stay
 /// until no spooled record names them.
 pub(crate) fn add(

@@ -42,6 +42,7 @@ mod selection;
 mod slot;
 mod ssh_config;
 mod store;
+mod storekeeping;
 mod stream;
 mod supervisor;
 mod trust;

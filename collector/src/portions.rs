@@ -230,11 +230,9 @@ mod tests {
                     claims.done.insert(index);
                 }
             }
-            for run in 0..runs {
-                while let Some(index) = own[run].pop() {
-                    visited[index] += 1;
-                    claims.done.insert(index);
-                }
+            for index in own.into_iter().flatten() {
+                visited[index] += 1;
+                claims.done.insert(index);
             }
             prop_assert_eq!(visited, vec![1; count]);
             for portions in &mut portions {

@@ -10,6 +10,7 @@ use storage::{ClientRow, Here, Program, ReportStore, RunLock, StoreError};
 
 use crate::batches::{Batches, Terms};
 use crate::budget::Budget;
+use crate::command::host;
 use crate::credential::Wallet;
 use crate::dead_man::Alerter;
 use crate::portions::Sharing;
@@ -20,7 +21,7 @@ use crate::queue::Standing;
 use crate::report::Report;
 use crate::schedule::{self, Window};
 use crate::supervisor::{Visit, supervise};
-use crate::{random, route, store};
+use crate::{keys, random, route, store, storekeeping};
 
 /// How long a client that had its turn has rest where nobody knows how often the collector is run.
 const REST: Duration = Duration::from_secs(30);
@@ -90,7 +91,6 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     let (mut store, skew) = store::open(settings, storage::open)?;
     let store = &mut *store;
     let now = skew.now();
-    let master = master_key(state_dir)?;
 
     let mut log = storage::Run {
         program: Program::Collector,
@@ -105,13 +105,15 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     log = store.begin_run(&log)?;
     let names: Vec<_> = order.clients.iter().map(|client| client.name.clone()).collect();
     let rows = store.clients(&names, &mut || ClientUid(random::bytes()))?;
+    let master = master_key_of(settings, &rows, store)?;
+
     let every = settings.collector_every.or(habit);
     let window = every.map(|every| Window::new(begun, every));
     // Whoever asks for clients by hand wants them now.
     let by_hand = !is_whole || order.fresh;
     let rest = if by_hand { Duration::ZERO } else { every.map_or(REST, |every| every / 2) };
     let sharing = Sharing {
-        others: matches!(settings.storage.url, StorageUrl::Postgres(_)),
+        others: is_shared(settings),
         patience: if by_hand { Duration::ZERO } else { patience(&order) },
     };
     let terms = Terms { run: log.begin, begun, skew, rest, master: &master };
@@ -129,6 +131,9 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     log.end = Some(skew.now());
     (log.done, log.failed) = (report.collected() as u64, report.failed() as u64);
     store.end_run(&log)?;
+    if is_shared(settings) && is_whole {
+        storekeeping::daily(settings, now);
+    }
     if is_whole {
         report.overdue_alerter = overdue_alerter(store, settings, &log.host, now)?;
     }
@@ -166,6 +171,40 @@ fn overdue_alerter(
 pub(crate) fn master_key(state_dir: &Path) -> Result<MasterKey, Failure> {
     MasterKey::load_or_create(&master_key_file(state_dir))
         .map_err(|fault| Failure::MasterKey(fault.to_string()))
+}
+
+/// The key that seals the key pairs of `rows`. Hosts that share a storage share it: where key pairs are there, and none of the
+/// newest opens, this host lacks the file of the others, and none is made silently.
+pub(crate) fn master_key_of(
+    settings: &Settings,
+    rows: &[ClientRow],
+    store: &mut dyn ReportStore,
+) -> Result<MasterKey, Failure> {
+    let state_dir = &settings.storage.state_dir;
+    if !is_shared(settings) || rows.iter().all(|row| row.keys.is_empty()) {
+        return master_key(state_dir);
+    }
+    let file = master_key_file(state_dir);
+    let loaded = MasterKey::load(&file).map_err(|fault| Failure::MasterKey(fault.to_string()))?;
+    let cause = match loaded {
+        Some(master) if keys::any_opens(rows, &master) => return Ok(master),
+        Some(_) => "it is not the master key that the storage's key pairs are sealed under",
+        None => "it is not there, and the storage has key pairs that are sealed under it",
+    };
+    let runs = store.runs(Program::Collector, 1)?;
+    let here = host();
+    let other = runs.iter().map(|run| run.host.as_str()).find(|host| !host.is_empty() && *host != here);
+    let other = model::text::escape_to(other.unwrap_or("HOST"), 60);
+    let file = file.display();
+    Err(Failure::MasterKey(format!(
+        "{file}: {cause}: copy it from a host that collects already, readable for nobody else (scp -p {other}:{file} {file}). If \
+         no host has it any more: fleet-collector rotate-keys --all begins anew, without what is spooled for the old one"
+    )))
+}
+
+/// Whether other hosts may be at work on the storage.
+fn is_shared(settings: &Settings) -> bool {
+    matches!(settings.storage.url, StorageUrl::Postgres(_))
 }
 
 /// Where that key lies.

@@ -122,7 +122,7 @@ fn decoded(text: &str) -> Value<String> {
 }
 
 /// The hosts between `//` and `/`, each with its port if it has one.
-fn servers_of(text: &str, parts: &mut Parts) -> Value<()> {
+fn servers_of(text: &str, said: &mut Parts) -> Value<()> {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     for server in text.split(',') {
         let bad = || wrong("the URL has an address in brackets that does not end").help(ESCAPES);
@@ -138,8 +138,8 @@ fn servers_of(text: &str, parts: &mut Parts) -> Value<()> {
         ports.push(decoded(port)?);
     }
     let has_ports = ports.iter().any(|port| !port.is_empty());
-    parts.hosts = hosts.iter().any(|host| !host.is_empty()).then_some(hosts);
-    parts.ports = has_ports.then_some(ports);
+    said.hosts = hosts.iter().any(|host| !host.is_empty()).then_some(hosts);
+    said.ports = has_ports.then_some(ports);
     Ok(())
 }
 
@@ -342,7 +342,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_escaped_comes_back(user in "[^\\x00-\\x1f\\x7f-\\u{9f}]{1,20}", word in "[^\\x00-\\x1f\\x7f-\\u{9f}]{1,20}") {
-            let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+            let escaped = |text: &str| text.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02X}"));
             let said = parsed(&format!("postgres://{}:{}@db/x", escaped(&user), escaped(&word))).unwrap();
             prop_assert_eq!(said.url.user, Some(user));
             prop_assert_eq!(said.password.map(|word| word.reveal().to_owned()), Some(word));
