@@ -5,14 +5,15 @@
 //!
 //! `FLEET_SEED=N` repeats a run's random choices, `FLEET_KILLS=N` sets how many kills there are.
 
-use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tests::child;
+use tests::machines::let_time_pass;
 use tests::programs;
-use tests::site::{Site, spools};
+use tests::server::Server;
+use tests::site::{Site, newest, spools};
 use tests::sshd::Sshd;
 
 /// Machines that are collected.
@@ -62,28 +63,71 @@ fn kill(pid: u32) {
     }
 }
 
-/// The newest sequence in a spool: a record's file is named by it, in 20 digits.
-fn newest(spool: &Path) -> u64 {
-    let entries = std::fs::read_dir(spool).expect("the client's own directory");
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.len() == 20).filter_map(|name| name.parse().ok()).max().unwrap_or(0)
+/// Where the site keeps what it collects.
+enum Backend {
+    Sqlite,
+    Postgres(&'static Server, String),
+}
+
+impl Backend {
+    fn postgres() -> Self {
+        let server = Server::shared();
+        Self::Postgres(server, server.database())
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres(..) => "PostgreSQL",
+        }
+    }
+
+    fn configure(&self, site: &Site, elements: &str) {
+        match self {
+            Self::Sqlite => site.configure(elements),
+            Self::Postgres(server, database) => {
+                let url = format!("{}?sslmode=disable", server.url(database));
+                site.configure_shared(&format!("url=\"{url}\" lease=\"10s\""), elements);
+            }
+        }
+    }
+
+    /// Makes each client due: where hosts share a storage, none is taken twice in an interval.
+    fn let_time_pass(&self) {
+        if let Self::Postgres(server, database) = self {
+            // The first run makes the tables.
+            if server.sql(database, "SELECT to_regclass('claim')") == "claim" {
+                let_time_pass(server, database);
+            }
+        }
+    }
 }
 
 #[test]
 fn every_record_is_stored_once_whatever_is_killed() {
+    kill_and_count(&Backend::Sqlite);
+}
+
+#[test]
+fn every_record_is_stored_once_in_postgresql_whatever_is_killed() {
+    kill_and_count(&Backend::postgres());
+}
+
+fn kill_and_count(backend: &Backend) {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
     let seed = number("FLEET_SEED").unwrap_or(clock.as_nanos() as u64 | 1);
     let kills = number("FLEET_KILLS").unwrap_or(60);
-    tests::tell(&format!("FLEET_SEED={seed} FLEET_KILLS={kills}"));
+    tests::tell(&format!("{}: FLEET_SEED={seed} FLEET_KILLS={kills}", backend.name()));
     let mut random = Random(seed.max(1));
 
     let (site, sshd) = (Site::new(), Sshd::start());
     site.know(&sshd);
     let names: Vec<String> = (0..CLIENTS).map(|index| format!("host{index}")).collect();
-    site.configure(&names.iter().map(|name| site.client(&sshd, name, "", "")).collect::<String>());
+    backend.configure(&site, &names.iter().map(|name| site.client(&sshd, name, "", "")).collect::<String>());
 
     let (mut collectors, mut workers) = (0, 0);
     for _ in 0..kills {
+        backend.let_time_pass();
         let mut run = start(&site);
         std::thread::sleep(Duration::from_millis(random.below(400)));
         if random.below(3) == 0 {
@@ -100,10 +144,12 @@ fn every_record_is_stored_once_whatever_is_killed() {
         // Workers of a killed collector end by themselves: their pipes are closed.
     }
     child::until("a run gets the lock and collects all", || {
+        backend.let_time_pass();
         let run = site.collector(&["run", "--fresh"]);
         assert!(matches!(run.code, Some(0 | 1 | 75)), "{run:?}");
         run.code == Some(0)
     });
+    backend.let_time_pass();
     site.collect_with(&["--fresh"]).expect_all();
 
     let mut reported = 0;
@@ -114,7 +160,8 @@ fn every_record_is_stored_once_whatever_is_killed() {
     }
     let stored = site.status()["counts"]["reports"].as_u64().expect("status counts reports");
     tests::tell(&format!(
-        "killed {collectors} collectors and {workers} workers; {reported} records reported, {stored} stored"
+        "{}: killed {collectors} collectors and {workers} workers; {reported} records reported, {stored} stored",
+        backend.name()
     ));
     assert!(reported > CLIENTS as u64, "the kills left nothing to check");
     assert_eq!(stored, reported, "FLEET_SEED={seed}");

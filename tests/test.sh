@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need and runs them all: unit tests, property tests, and the three programs against real sshd
-# and SMTP servers. Ends with one line, "N passed, M failed", and fails if any test did.
+# Installs what the tests need and runs them all: unit tests, property tests, and the three programs against real sshd,
+# SMTP servers and PostgreSQL. Ends with one line, "N passed, M failed", and fails if any test did.
 set -eu
 export CARGO_TERM_COLOR=never
 
@@ -40,7 +40,8 @@ say "== Testing"
 status=0
 run test --release --locked --workspace --no-fail-fast
 if is_root; then
-    run test --release --locked --workspace --test root --test root_probe --test environments --no-fail-fast
+    run test --release --locked --workspace --test root --test root_probe --test root_postgres \
+        --test environments --no-fail-fast
 fi
 
 # "test result: ok. 12 passed; 0 failed; 1 ignored; ..."

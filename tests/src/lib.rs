@@ -1,5 +1,5 @@
-//! Real parts for tests of the three programs together: sshd, ssh-agent, an SMTP server, load, and the programs as
-//! they were built.
+//! Real parts for tests of the three programs together: sshd, ssh-agent, an SMTP server, PostgreSQL, load, and the
+//! programs as they were built.
 //!
 //! What a fixture starts, it ends: when it is dropped, also by a panic, and also when the test's own process is killed
 //! (each child waits on a pipe that only the test holds open).
@@ -17,9 +17,12 @@ use std::io::Write as _;
 pub mod account;
 pub mod agent;
 pub mod child;
+pub mod host;
 pub mod load;
+pub mod machines;
 pub mod mount;
 pub mod nevers;
+pub mod pooler;
 pub mod probes;
 pub mod programs;
 pub mod silent;
@@ -27,6 +30,8 @@ pub mod site;
 pub mod smtp;
 pub mod sshd;
 pub mod terminal;
+
+pub use storage::conformance::{relay, server};
 
 /// Tells a person something of a test that passes: past the harness, which shows nothing of those.
 pub fn tell(text: &str) {

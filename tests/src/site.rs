@@ -36,7 +36,8 @@ impl Run {
         self
     }
 
-    fn of(output: &Output) -> Self {
+    /// Of a program that has ended.
+    pub fn of(output: &Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -112,6 +113,15 @@ impl Site {
         let storage = self.text("state/fleet.db");
         self.write_config(
             &format!("<config>\n<storage url=\"sqlite://{storage}\"/>\n{elements}\n</config>\n"),
+            0o600,
+        );
+    }
+
+    /// The same with a storage that is shared: `<storage>` with these attributes, and the state directory `state`.
+    pub fn configure_shared(&self, storage: &str, elements: &str) {
+        let state = self.text("state");
+        self.write_config(
+            &format!("<config>\n<storage {storage} state-dir=\"{state}\"/>\n{elements}\n</config>\n"),
             0o600,
         );
     }
@@ -238,6 +248,13 @@ impl Site {
 pub fn spools(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+/// The newest sequence in a spool, which is how many records its probe made: a record's file is named by it, in 20 digits.
+pub fn newest(spool: &Path) -> u64 {
+    let entries = std::fs::read_dir(spool).expect("the client's own directory");
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.len() == 20).filter_map(|name| name.parse().ok()).max().unwrap_or(0)
 }
 
 impl Default for Site {

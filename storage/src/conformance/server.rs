@@ -166,13 +166,13 @@ impl Server {
 
     /// Gives its directories to whom it runs as.
     fn hand_over(&self) {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.data)
+            .expect("a directory of ours");
         if geteuid().is_root() {
-            let mut chown = Command::new("chown");
-            chown.arg(format!("{USER}:")).arg(&self.directory);
-            if self.setup.data.is_some() {
-                chown.arg(&self.data);
-            }
-            output(&mut chown);
+            output(Command::new("chown").arg(format!("{USER}:")).args([&self.directory, &self.data]));
         }
     }
 
