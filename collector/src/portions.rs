@@ -1,7 +1,7 @@
 //! Which clients to ask the storage for next, where several collectors share a fleet: as many as there is room for, and a few
 //! ahead. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How often those are asked for again that others have hold of.
@@ -60,7 +60,8 @@ impl Line {
 
     fn answer(&mut self, request: &Request, granted: &Granted) {
         let rest: Vec<_> = self.open.drain(..request.wanted.len()).collect();
-        let settled = |index: &usize| granted.taken.contains(index) || granted.done.contains(index);
+        let settled: HashSet<_> = granted.taken.iter().chain(&granted.done).copied().collect();
+        let settled = |index: &usize| settled.contains(index);
         let rest = rest.into_iter().filter(|index| !settled(index));
         if granted.taken.len() < request.limit {
             self.held.extend(rest);

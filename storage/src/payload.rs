@@ -129,11 +129,23 @@ pub(crate) fn check(record: &Record) -> Result<(), String> {
         let labels = sample.labels.iter().flat_map(|(key, value)| [key, value]);
         labels.chain([sample.metric.as_str()]).any(|name| name.contains('\0'))
     };
-    match report.samples.iter().find(|sample| names_nul(sample)) {
-        Some(sample) => Err(format!("{} names a NUL", model::text::escape(&sample.metric))),
+    if let Some(sample) = report.samples.iter().find(|sample| names_nul(sample)) {
+        return Err(format!("{} names a NUL", model::text::escape(&sample.metric)));
+    }
+    let length = |sample: &Sample| sample.metric.len() + sample.labels.to_string().len();
+    match report.samples.iter().find(|sample| length(sample) > MAX_SERIES) {
+        Some(sample) => Err(format!(
+            "{} has labels of {} bytes, and {MAX_SERIES} can be looked up",
+            model::text::escape_to(&sample.metric, 60),
+            length(sample)
+        )),
         None => Ok(()),
     }
 }
+
+/// The most bytes of a metric's name and its labels: an index of PostgreSQL takes entries of 2,704 at most
+/// (`BTMaxItemSize`), and one client's record must not fail those of others.
+const MAX_SERIES: usize = 2_500;
 
 /// The payload of a report or gap record.
 pub(crate) fn encode(values: &[(i64, f64)], extras: &Extras) -> Vec<u8> {

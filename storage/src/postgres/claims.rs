@@ -8,7 +8,7 @@ use model::ClientUid;
 use super::clients;
 use super::fault::{Fault, corrupt};
 use super::link::Tx;
-use super::run_log::{Held, bury, millis};
+use super::run_log::{Held, bury, clock, millis};
 use super::values::params;
 use crate::{Claimed, ClientRow};
 
@@ -22,33 +22,26 @@ pub(super) fn claim(
 ) -> Result<Claimed, Fault> {
     bury(tx)?;
     let uids: Vec<&[u8]> = wanted.iter().map(|uid| &uid.0[..]).collect();
-    // A client that is asked for the first time, however it came here.
-    tx.execute(
-        "INSERT INTO claim (client_id)
-         SELECT client_id FROM client
-         WHERE uid = ANY($1) AND NOT EXISTS (SELECT 1 FROM claim WHERE claim.client_id = client.client_id)
-         ORDER BY client_id ON CONFLICT (client_id) DO NOTHING",
-        params![uids],
-    )?;
-    let rested = run.began.saturating_sub(millis(rest));
+    // A turn that is still to come was noted by a clock that was ahead: a server that is not there any more, perhaps.
+    let (rested, now) = (run.began.saturating_sub(millis(rest)), clock(tx)?);
     // A row may change between being found and being locked; then it is looked at again, alone. So it counts as free only
     // where the run that it names is known to be over: a run that this statement does not see yet goes on.
     let free = tx.rows(
         "SELECT claim.client_id
          FROM unnest($1) WITH ORDINALITY AS wanted (uid, place)
               JOIN client ON client.uid = wanted.uid JOIN claim ON claim.client_id = client.client_id
-         WHERE (claim.turn IS NULL OR claim.turn < $2)
+         WHERE (claim.turn IS NULL OR claim.turn < $2 OR claim.turn > $4)
                AND (claim.run_id IS NULL OR EXISTS (
                    SELECT 1 FROM run WHERE run.run_id = claim.run_id AND (run.over OR run.finish IS NOT NULL)))
          ORDER BY wanted.place LIMIT $3 FOR UPDATE OF claim SKIP LOCKED",
-        params![uids, rested, i64::try_from(limit).unwrap_or(i64::MAX)],
+        params![uids, rested, i64::try_from(limit).unwrap_or(i64::MAX), now],
     )?;
     let free: Vec<i64> = free.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
     tx.execute("UPDATE claim SET run_id = $1 WHERE client_id = ANY($2)", params![run.run_id, free])?;
     let done = tx.rows(
         "SELECT client.uid FROM client JOIN claim ON claim.client_id = client.client_id
-         WHERE client.uid = ANY($1) AND claim.turn >= $2",
-        params![uids, rested],
+         WHERE client.uid = ANY($1) AND claim.turn BETWEEN $2 AND $3",
+        params![uids, rested, now],
     )?;
     let done = done.iter().map(|row| Ok(ClientUid(row.bytes(0)?))).collect::<Result<_, Fault>>()?;
     let mut rows: HashMap<ClientUid, ClientRow> =

@@ -83,6 +83,12 @@ pub(super) fn enrol(tx: &mut Tx<'_>, new: &[(ClientName, ClientUid)]) -> Result<
          ON CONFLICT (name) DO NOTHING",
         params![uids, names],
     )?;
+    // Nobody has hold of them.
+    tx.execute(
+        "INSERT INTO claim (client_id) SELECT client_id FROM client WHERE name = ANY($1)
+         ON CONFLICT (client_id) DO NOTHING",
+        params![names],
+    )?;
     Ok(())
 }
 

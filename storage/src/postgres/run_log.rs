@@ -194,17 +194,21 @@ impl RunLog for PostgresStore {
 }
 
 /// The time by the database's clock.
-fn clock(tx: &mut Tx<'_>) -> Result<i64, Fault> {
+pub(super) fn clock(tx: &mut Tx<'_>) -> Result<i64, Fault> {
     let now = tx.row(&format!("SELECT {CLOCK}"), params![])?;
     now.ok_or_else(|| refused("the server does not say what time it is"))?.get(0)
 }
 
+/// Longer than any lease: what ends later was renewed by a clock that was ahead, and a living run renews it by this one.
+const NO_LEASE: Duration = Duration::from_secs(15 * 60);
+
 /// Takes every run for over whose lease has ended. One whose row is locked is writing at this moment, and goes on.
 pub(super) fn bury(tx: &mut Tx<'_>) -> Result<(), Fault> {
     let dead = format!(
-        "SELECT run_id FROM run WHERE finish IS NULL AND NOT over AND until < {CLOCK} FOR UPDATE SKIP LOCKED"
+        "SELECT run_id FROM run
+         WHERE finish IS NULL AND NOT over AND until NOT BETWEEN {CLOCK} AND {CLOCK} + $1 FOR UPDATE SKIP LOCKED"
     );
-    let dead = tx.rows(&dead, params![])?;
+    let dead = tx.rows(&dead, params![millis(NO_LEASE)])?;
     let dead: Vec<i64> = dead.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
     if !dead.is_empty() {
         tx.execute("UPDATE run SET over = true WHERE run_id = ANY($1)", params![dead])?;

@@ -87,7 +87,8 @@ fn locked<'a>(
 ) -> Result<BTreeMap<ClientUid, Client<'a>>, Fault> {
     let uids: Vec<&[u8]> = turns.keys().map(|uid| &uid.0[..]).collect();
     let rows = tx.rows(
-        "SELECT client_id, uid FROM client WHERE uid = ANY($1) ORDER BY client_id FOR UPDATE",
+        "SELECT claim.client_id, client.uid FROM claim JOIN client ON client.client_id = claim.client_id
+         WHERE client.uid = ANY($1) ORDER BY claim.client_id FOR UPDATE OF claim",
         params![uids],
     )?;
     rows.iter()
