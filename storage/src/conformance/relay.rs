@@ -230,7 +230,11 @@ fn wait_for_turn(state: &Mutex<State>, something: bool) -> bool {
 fn hears_commit(heard: &mut Vec<u8>, said: &[u8]) -> bool {
     const COMMIT: &[u8] = b"COMMIT";
     heard.extend(said);
-    let commits = heard.windows(COMMIT.len()).any(|word| word.eq_ignore_ascii_case(COMMIT));
+    let commits = heard.windows(COMMIT.len()).enumerate().any(|(at, word)| {
+        // Not the READ COMMITTED that transactions begin with.
+        let after = heard.get(at + COMMIT.len());
+        word.eq_ignore_ascii_case(COMMIT) && after.is_none_or(|byte| !byte.is_ascii_alphabetic())
+    });
     heard.drain(..heard.len() - heard.len().min(COMMIT.len() - 1));
     commits
 }

@@ -82,9 +82,13 @@ impl PostgresStore {
             self.write_of_run(run_id, &mut work)
         } else {
             let Self { link, series, .. } = self;
+            let mut again = false;
             link.again(Mode::Write, |tx| {
-                // What it learnt before need not have happened.
-                series.forget();
+                if again {
+                    // What it learnt before need not have happened.
+                    series.forget();
+                }
+                again = true;
                 work(tx, series)
             })
         };
@@ -108,6 +112,7 @@ impl PostgresStore {
             match link.once(Mode::Write, &mut |tx| work(tx, series)) {
                 Tried::Committed(value) => return Ok(value),
                 Tried::Unsure(_, fault) => {
+                    series.forget();
                     return Err(StoreError::Unreachable(format!(
                         "{}; see whether it was done before you do it again",
                         fault.error
@@ -145,11 +150,10 @@ impl PostgresStore {
                     unsure = Some(done);
                     fault
                 }
-                Tried::Failed(fault) => {
-                    series.forget();
-                    fault
-                }
+                Tried::Failed(fault) => fault,
             };
+            // What it learnt need not have happened.
+            series.forget();
             patience.after(fault)?;
         }
     }

@@ -14,6 +14,7 @@ mod login;
 mod order;
 mod roles;
 mod schema;
+mod trips;
 mod trouble;
 
 mod copies;

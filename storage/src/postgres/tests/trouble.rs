@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use model::Exit;
+use model::{Exit, Labels};
 
 use super::super::values::params;
 use super::{access, database, open, open_with, url};
@@ -59,6 +59,9 @@ fn a_lost_commit_is_neither_lost_nor_done_twice() {
         let runs = past.runs(Program::Collector, 9).unwrap();
         assert_eq!(runs, [Run { end: Some(at(20)), done: 1, ..run(Program::Collector, 10) }]);
         let row = past.find(&named("web")).unwrap().unwrap();
+        // What the lost transaction had numbered is numbered anew.
+        let series = past.series(row.uid, "load1", &Labels::none(), at(0), at(9)).unwrap();
+        assert_eq!(series, [(at(5), 1.0), (at(6), 2.0)], "{trap:?}");
         assert_eq!((row.keys.len(), row.stored.map(|stored| stored.sequence)), (1, Some(2)));
     }
 }
