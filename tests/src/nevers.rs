@@ -23,7 +23,17 @@ pub const NEVER_LINKED: [(&str, &[&str]); 6] = [
     ("collector", &["lettre"]),
     (
         "local-probe",
-        &["rusqlite", "postgres", "ssh2", "libssh2-sys", "lettre", "tokio", "clap", "config", "storage"],
+        &[
+            "rusqlite",
+            "tokio-postgres",
+            "ssh2",
+            "libssh2-sys",
+            "lettre",
+            "tokio",
+            "clap",
+            "config",
+            "storage",
+        ],
     ),
     ("model", &["rustix", "rusqlite", "ssh2", "lettre", "log", "ring"]),
     ("config", &["rusqlite", "ssh2", "lettre", "ring"]),
@@ -33,7 +43,7 @@ pub const NEVER_LINKED: [(&str, &[&str]); 6] = [
 /// Who alone may depend on a crate directly.
 pub const ONLY_THROUGH: [(&str, &str); 7] = [
     ("rusqlite", "storage"),
-    ("postgres", "storage"),
+    ("tokio-postgres", "storage"),
     ("lettre", "alerter"),
     ("ureq", "heartbeat"),
     ("ssh2", "collector"),

@@ -53,19 +53,23 @@ pub fn what_cannot_be_kept_is_set_aside_alone(store: &mut dyn Store) -> Outcomes
         content: Content::Record(Box::new(record(samples))),
         ..received(1, sequence, 6)
     };
+    // No two of these are alike, so that it gets no smaller: an index takes no such entry.
+    let letter = |number: u32| char::from(b'a' + (number.wrapping_mul(2_654_435_761) >> 24) as u8 % 26);
+    let long: String = (0..4_000).map(letter).collect();
     let records = vec![
         received(1, 1, 5),
         absurd(2, vec![sample("load1", f64::NAN)]),
         absurd(3, vec![sample("load1", 1.0); model::record::MAX_SAMPLES + 1]),
         received(1, 4, 7),
         absurd(5, vec![Sample { labels: Labels::one("mount", "/a\0b"), ..sample("disk", 1.0) }]),
+        absurd(6, vec![Sample { labels: Labels::one("mount", &long), ..sample("disk", 1.0) }]),
     ];
     let batch = [attempt(web, 10, records), attempt(db, 10, vec![received(2, 1, 9)])];
-    assert_eq!(store.store(&batch)?, [5, 1]);
+    assert_eq!(store.store(&batch)?, [6, 1]);
     assert_eq!(store.store(&batch)?, [0, 0]);
     let row = store.clients(&[named("web")], &mut || unreachable!())?.remove(0);
-    assert_eq!(row.stored.map(|stored| stored.sequence), Some(5));
-    assert_eq!(store.counts()?, Counts { reports: 3, unevaluated: 3 + 4, quarantined: 3, untold: 0 });
+    assert_eq!(row.stored.map(|stored| stored.sequence), Some(6));
+    assert_eq!(store.counts()?, Counts { reports: 3, unevaluated: 3 + 4, quarantined: 4, untold: 0 });
     let reports = store.backlog(10)?.into_iter().filter(|e| matches!(e.entry, Entry::Report { .. }));
     assert_eq!(reports.count(), 3);
     Ok(())

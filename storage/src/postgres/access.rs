@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::storage_url::{PgHost, PgServer, PgTls, PostgresUrl};
-use postgres::Config;
-use postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::Config;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 
 use super::fault::Fault;
 use super::link::Door;
@@ -25,12 +25,17 @@ pub struct PostgresAccess {
     pub lease: Duration,
     /// How long a transaction is tried again that others were in the way of, or whose connection was lost.
     pub patience: Duration,
+    /// How long the server may take to answer; then the connection counts as lost.
+    pub answer: Duration,
 }
 
 impl PostgresAccess {
-    /// The usual for `program`: a lease of a minute, and half of that for trying again.
+    /// The usual for `program`: a lease of a minute, half of that for trying again, and longer for an answer than the server
+    /// lets any statement take.
     pub fn new(program: Program) -> Self {
-        Self { program, password: None, lease: Duration::from_secs(60), patience: Duration::from_secs(30) }
+        let (lease, patience, answer) =
+            (Duration::from_secs(60), Duration::from_secs(30), Duration::from_secs(75));
+        Self { program, password: None, lease, patience, answer }
     }
 
     /// What the driver is to know of each server, in their order.

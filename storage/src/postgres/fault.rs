@@ -2,9 +2,10 @@
 
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
-use postgres::Error;
-use postgres::error::SqlState;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
 
 use crate::StoreError;
 
@@ -131,4 +132,10 @@ pub(super) fn corrupt(what: impl std::fmt::Display) -> Fault {
 /// What the caller asked for and cannot be.
 pub(super) fn refused(what: impl Into<String>) -> Fault {
     StoreError::Other(what.into()).into()
+}
+
+/// That the server did not answer in time: whether what it was told happened, nobody knows.
+pub(super) fn silent(answer: Duration) -> Fault {
+    let text = format!("it does not answer for {} s", answer.as_secs());
+    Fault::of(StoreError::Unreachable(text), Kind::Lost)
 }

@@ -9,6 +9,9 @@ use super::link::{Link, Mode, Tried, Tx};
 use super::run_log::{CLOCK, millis};
 use super::values::params;
 
+/// How soon a renewal that failed is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// A thread that renews a run's lease over a connection of its own, until it is dropped or the run is over.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -21,15 +24,17 @@ impl Keeper {
     pub(super) fn start(link: Link, run_id: i64, lease: Duration) -> Result<Self, Fault> {
         let (alive, over) = mpsc::channel::<()>();
         let keep = move || {
-            let mut link = link;
-            // Three times within a lease, so that one that fails does no harm.
-            while over.recv_timeout(lease / 3) == Err(RecvTimeoutError::Timeout) {
+            let (mut link, mut pause) = (link, lease / 3);
+            while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                pause = lease / 3;
                 match link.once(Mode::Write, &mut |tx| renew(tx, run_id, lease)) {
                     Tried::Committed(true) => {}
                     // The next thing that the run writes is refused, and says so.
                     Tried::Committed(false) => break,
                     Tried::Unsure(_, fault) | Tried::Failed(fault) => {
                         log::debug!("storage: the lease is not renewed: {}", fault.error);
+                        // Two thirds of the lease are left for a server that does not answer, or another one.
+                        pause = AGAIN;
                     }
                 }
             }

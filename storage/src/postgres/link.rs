@@ -3,10 +3,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use postgres::{Client, Config};
+use tokio_postgres::Config;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::{Fault, Kind, refused};
+use super::session::Session;
 use super::values::{Param, Row};
 use crate::StoreError;
 
@@ -40,7 +41,7 @@ impl Mode {
 
 /// A transaction that goes on.
 pub(super) struct Tx<'a> {
-    client: &'a mut Client,
+    session: &'a Session,
     /// Whether a statement failed: the server takes no other then, and nothing may be committed.
     failed: bool,
 }
@@ -48,13 +49,13 @@ pub(super) struct Tx<'a> {
 impl Tx<'_> {
     /// Runs a statement; gives how many rows it changed.
     pub(super) fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, Fault> {
-        let done = self.client.execute_typed(sql, params);
+        let done = self.session.execute(sql, params);
         self.noted(done)
     }
 
     /// The rows that a statement gives.
     pub(super) fn rows(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
-        let rows = self.client.query_typed(sql, params);
+        let rows = self.session.rows(sql, params);
         Ok(self.noted(rows)?.into_iter().map(Row).collect())
     }
 
@@ -65,7 +66,7 @@ impl Tx<'_> {
 
     /// Runs statements of the schema, without parameters.
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), Fault> {
-        let done = self.client.batch_execute(sql);
+        let done = self.session.batch(sql);
         self.noted(done)
     }
 
@@ -77,9 +78,9 @@ impl Tx<'_> {
         }
     }
 
-    fn noted<T>(&mut self, result: Result<T, postgres::Error>) -> Result<T, Fault> {
+    fn noted<T>(&mut self, result: Result<T, Fault>) -> Result<T, Fault> {
         self.failed |= result.is_err();
-        Ok(result?)
+        result
     }
 }
 
@@ -106,7 +107,9 @@ pub(super) struct Link {
     servers: Vec<Door>,
     tls: MakeRustlsConnect,
     patience: Duration,
-    client: Option<Client>,
+    session: Option<Session>,
+    /// How long an answer may take.
+    answer: Duration,
     privacy: Privacy,
 }
 
@@ -121,26 +124,36 @@ enum Privacy {
     Begun,
 }
 
-/// How the transaction begins that is never committed. It may wait for a person who reads what is printed.
+/// How the transaction begins that is never committed. It may wait for a person who reads what is printed, but for less long
+/// than others try again what its locks are in the way of.
 const BEGIN_PRIVATE: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET LOCAL statement_timeout = '60s'; \
-                             SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+                             SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '15s'";
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The configuration holds the password.
-        f.debug_struct("Link").field("connected", &self.client.is_some()).finish_non_exhaustive()
+        f.debug_struct("Link").field("connected", &self.session.is_some()).finish_non_exhaustive()
     }
 }
 
 impl Link {
-    /// A way that is not gone yet. What fails is tried again for `patience` in all.
-    pub(super) fn new(servers: Vec<Door>, tls: MakeRustlsConnect, patience: Duration) -> Self {
-        Self { servers, tls, patience, client: None, privacy: Privacy::None }
+    /// A way that is not gone yet. Answers have to come within `answer`; what fails is tried again for `patience` in all.
+    pub(super) fn new(
+        servers: Vec<Door>,
+        tls: MakeRustlsConnect,
+        patience: Duration,
+        answer: Duration,
+    ) -> Self {
+        Self { servers, tls, patience, session: None, answer, privacy: Privacy::None }
     }
 
-    /// Another connection to the same database.
-    pub(super) fn another(&self) -> Self {
-        Self::new(self.servers.clone(), self.tls.clone(), self.patience)
+    /// Another connection to the same database, where answers have to come within `answer`.
+    pub(super) fn another(&self, answer: Duration) -> Self {
+        let mut servers = self.servers.clone();
+        for server in &mut servers {
+            server.config.connect_timeout(answer).tcp_user_timeout(answer);
+        }
+        Self::new(servers, self.tls.clone(), self.patience, answer)
     }
 
     /// From here on nothing is committed: what is done over this link is seen by it alone, and gone with it.
@@ -166,7 +179,7 @@ impl Link {
     ) -> Tried<T> {
         let tried = self.tried(mode, work).unwrap_or_else(Tried::Failed);
         if let Tried::Failed(Fault { kind: Kind::Lost, .. }) | Tried::Unsure(..) = tried {
-            self.client = None;
+            self.session = None;
         }
         tried
     }
@@ -179,23 +192,23 @@ impl Link {
         if self.is_private() {
             return self.tried_in_private(work).map_err(|fault| Fault { kind: Kind::Final, ..fault });
         }
-        let client = match &mut self.client {
-            Some(client) => client,
-            none => none.insert(connect(&self.servers, &self.tls)?),
+        let session = match &mut self.session {
+            Some(session) => &*session,
+            none => none.insert(connect(&self.servers, &self.tls, self.answer)?),
         };
-        client.batch_execute(&mode.begin())?;
-        let mut tx = Tx { client, failed: false };
+        session.batch(&mode.begin())?;
+        let mut tx = Tx { session, failed: false };
         let value = match tx.checked(work) {
             Ok(value) => value,
             Err(fault) => {
                 // What goes on after it must not stand in this transaction.
-                if fault.kind != Kind::Lost && client.batch_execute("ROLLBACK").is_err() {
-                    self.client = None;
+                if fault.kind != Kind::Lost && session.batch("ROLLBACK").is_err() {
+                    self.session = None;
                 }
                 return Err(fault);
             }
         };
-        match client.batch_execute("COMMIT").map_err(Fault::from) {
+        match session.batch("COMMIT") {
             Ok(()) => Ok(Tried::Committed(value)),
             Err(fault) if fault.kind == Kind::Lost => Ok(Tried::Unsure(value, fault)),
             Err(fault) => Err(fault),
@@ -209,25 +222,25 @@ impl Link {
         work: &mut dyn FnMut(&mut Tx<'_>) -> Result<T, Fault>,
     ) -> Result<Tried<T>, Fault> {
         if self.privacy == Privacy::ToBegin {
-            let client = match &mut self.client {
-                Some(client) => client,
-                none => none.insert(connect(&self.servers, &self.tls)?),
+            let session = match &mut self.session {
+                Some(session) => &*session,
+                none => none.insert(connect(&self.servers, &self.tls, self.answer)?),
             };
-            client.batch_execute(BEGIN_PRIVATE)?;
+            session.batch(BEGIN_PRIVATE)?;
             self.privacy = Privacy::Begun;
         }
-        let Some(client) = &mut self.client else {
+        let Some(session) = &self.session else {
             return Err(
                 StoreError::Unreachable("the connection was lost; nothing was changed".to_owned()).into()
             );
         };
-        client.batch_execute("SAVEPOINT step")?;
-        let mut tx = Tx { client, failed: false };
+        session.batch("SAVEPOINT step")?;
+        let mut tx = Tx { session, failed: false };
         let result = tx.checked(work);
         if result.is_err() {
-            client.batch_execute("ROLLBACK TO SAVEPOINT step")?;
+            session.batch("ROLLBACK TO SAVEPOINT step")?;
         }
-        client.batch_execute("RELEASE SAVEPOINT step")?;
+        session.batch("RELEASE SAVEPOINT step")?;
         result.map(Tried::Committed)
     }
 
@@ -249,12 +262,12 @@ impl Link {
 
 /// A connection to the first server that takes writes. Of several that do not, the first whose fault may pass speaks for all:
 /// one may be about to take over.
-fn connect(servers: &[Door], tls: &MakeRustlsConnect) -> Result<Client, Fault> {
+fn connect(servers: &[Door], tls: &MakeRustlsConnect, answer: Duration) -> Result<Session, Fault> {
     let mut told: Option<Fault> = None;
     for server in servers {
-        let mut fault = match server.config.connect(tls.clone()) {
-            Ok(client) => return Ok(client),
-            Err(error) => Fault::from(error),
+        let mut fault = match Session::begin(&server.config, tls.clone(), answer) {
+            Ok(session) => return Ok(session),
+            Err(fault) => fault,
         };
         if let StoreError::Unreachable(detail) = &mut fault.error {
             *detail = format!("{}: {detail}", server.name);

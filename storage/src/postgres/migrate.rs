@@ -3,7 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 
-use postgres::error::SqlState;
+use tokio_postgres::error::SqlState;
 
 use super::fault::{Fault, corrupt, refused};
 use super::link::{Link, Mode, Tx};

@@ -23,6 +23,7 @@ mod passfile;
 mod reports;
 mod run_log;
 mod series;
+mod session;
 mod silences;
 mod states;
 mod store;
@@ -82,7 +83,7 @@ impl PostgresStore {
     }
 
     fn connected(url: &PostgresUrl, access: &PostgresAccess) -> Result<Self, Fault> {
-        let link = Link::new(access.doors(url)?, tls::connector(url)?, access.patience);
+        let link = Link::new(access.doors(url)?, tls::connector(url)?, access.patience, access.answer);
         Ok(Self { link, series: Series::default(), run: None, lease: access.lease })
     }
 

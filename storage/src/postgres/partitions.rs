@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use model::Timestamp;
-use postgres::error::SqlState;
+use tokio_postgres::error::SqlState;
 
 use super::fault::{Fault, corrupt, refused};
 use super::link::{Link, Mode, Tx};

@@ -174,7 +174,7 @@ impl RunLog for PostgresStore {
         // What this store began before is over from here on; this is no part of it.
         self.run = None;
         let (run, began) = self.write(|tx, _| begin(tx, run, run_id, lease))?;
-        let keeper = Arc::new(Keeper::start(self.link.another(), run_id, lease)?);
+        let keeper = Arc::new(Keeper::start(self.link.another(lease / 6), run_id, lease)?);
         self.run = Some(Held { run_id, program: run.program, begin: run.begin, began, _keeper: keeper });
         Ok(run)
     }

@@ -1,7 +1,7 @@
 //! Values on their way to the server and from it. Each parameter says its type, so that a statement needs no name and no
 //! round trip of its own: a pooler may give every transaction another connection.
 
-use postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use super::fault::{Fault, corrupt};
 
@@ -47,7 +47,7 @@ typed! {
 
 /// A row of an answer.
 #[derive(Debug)]
-pub(super) struct Row(pub(super) postgres::Row);
+pub(super) struct Row(pub(super) tokio_postgres::Row);
 
 impl Row {
     /// The value of the column `index`, from 0. One of another type is damage: no statement of ours asks for it.

@@ -48,7 +48,7 @@ fn link(database: &str) -> Link {
     let server = Server::shared();
     let url = url(server.address(), server.port(), database);
     let access = access();
-    Link::new(access.doors(&url).unwrap(), tls::connector(&url).unwrap(), access.patience)
+    Link::new(access.doors(&url).unwrap(), tls::connector(&url).unwrap(), access.patience, access.answer)
 }
 
 fn opened(database: &str) -> Result<PostgresStore, StoreError> {

@@ -231,6 +231,39 @@ fn a_collector_that_was_cut_off_is_refused() {
     assert_eq!(b.counts().unwrap().unevaluated, 2);
 }
 
+/// A frozen server, or a pooler that is stuck, acknowledges what arrives and never answers.
+#[test]
+fn a_server_that_does_not_answer_is_given_up() {
+    let (server, database) = (Server::shared(), database());
+    let relay = Relay::to((server.address(), server.port()));
+    let second = Duration::from_secs(1);
+    let hasty = super::PostgresAccess { patience: second, answer: second, ..access() };
+    let mut store = open_with(&url("127.0.0.1", relay.port(), &database), &hasty).unwrap();
+    enrol(&mut store, "web").unwrap();
+    relay.set(Traffic::Stalled);
+    let error = store.counts().unwrap_err();
+    assert!(matches!(&error, StoreError::Unreachable(said) if said.contains("does not answer")), "{error:?}");
+    relay.heal();
+    assert_eq!(store.counts().unwrap().reports, 0, "the next one is over another connection");
+}
+
+/// Another server has taken over, whose clock is behind that of the one before.
+#[test]
+fn what_a_clock_that_was_ahead_has_noted_hides_nobody() {
+    let (server, database) = (Server::shared(), database());
+    let mut store = open(&url(server.address(), server.port(), &database));
+    let web = enrol(&mut store, "web").unwrap();
+    let day = "(extract(epoch FROM now()) * 1000)::bigint + 86400000";
+    server.sql(&database, &format!("UPDATE claim SET turn = {day}"));
+    store.begin_run(&run(Program::Collector, 10)).unwrap();
+    assert_eq!(store.claim(&[web], REST, 9).unwrap().taken.len(), 1, "its turn is no time to come");
+    let mut elsewhere = open(&url(server.address(), server.port(), &database));
+    elsewhere.begin_run(&Run { host: "gone".to_owned(), ..run(Program::Alerter, 10) }).unwrap();
+    drop(elsewhere);
+    server.sql(&database, &format!("UPDATE run SET until = {day} WHERE program = 'fleet-alerter'"));
+    store.begin_run(&run(Program::Alerter, 11)).unwrap();
+}
+
 /// A row that another collector works on is passed over; nobody waits for it.
 #[test]
 fn a_claim_waits_for_nobody() {
