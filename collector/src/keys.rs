@@ -28,11 +28,27 @@ pub(crate) fn open_or_make(
         let newest = row.keys.last();
         let usable = identities.last().map(Identity::key_id) == newest.map(|key| key.key_id);
         if newest.is_none_or(|newest| !usable || is_old(newest, now)) {
-            identities.push(add(row, master, now, store)?);
+            match add(row, master, now, store) {
+                Ok(identity) => identities.push(identity),
+                Err(error) => identities = made_meanwhile(row, master, store, warn)?.ok_or(error)?,
+            }
         }
         all.insert(row.name.clone(), identities);
     }
     Ok(all)
+}
+
+/// The key pairs of `row`'s client where somebody else has made one since, as `rotate-keys` on another host does.
+fn made_meanwhile(
+    row: &ClientRow,
+    master: &MasterKey,
+    store: &mut dyn ReportStore,
+    warn: &mut dyn FnMut(String),
+) -> Result<Option<Vec<Identity>>, StoreError> {
+    let newest = |row: &ClientRow| row.keys.last().map(|key| key.key_id);
+    let current = store.find(&row.name)?.filter(|current| newest(current) > newest(row));
+    let opened = current.map(|current| open(&current, master, warn));
+    Ok(opened.filter(|identities| !identities.is_empty()))
 }
 
 /// The key pairs of `row` that open, newest last; the others are told to `warn`.
@@ -142,6 +158,21 @@ mod tests {
         for (seen, expected) in [(None, None), (Some(1), None), (Some(2), Some(2)), (Some(3), Some(3))] {
             assert_eq!(forgettable(&row, seen), expected, "{seen:?}");
         }
+    }
+
+    #[test]
+    fn a_key_pair_that_another_host_made_at_the_same_moment_serves_both() {
+        let directory = tempfile::tempdir().unwrap();
+        let master = MasterKey::load_or_create(&directory.path().join("master.key")).unwrap();
+        let mut store = MemoryStore::new();
+        let none = &mut |warning| panic!("{warning}");
+        let before = rows(&mut store);
+        let first = open_or_make(&before, &master, Timestamp(1), &mut store, none).unwrap();
+        let second = open_or_make(&before, &master, Timestamp(1), &mut store, none).unwrap();
+        assert_eq!((ids(&first), ids(&second)), (vec![1], vec![1]));
+        let public = |all: &Identities| all.values().next().unwrap()[0].recipient().public_key;
+        assert_eq!(public(&first), public(&second));
+        assert_eq!(rows(&mut store)[0].keys.len(), 1);
     }
 
     #[test]

@@ -1,5 +1,10 @@
 //! What is done to a database as a whole: its upkeep, and moving a file into it.
 
+#![cfg_attr(
+    not(feature = "postgres"),
+    expect(unused_variables, reason = "a file has no upkeep, and is moved into a database only")
+)]
+
 use std::time::Duration;
 
 use model::{StorageUrl, Timestamp};
