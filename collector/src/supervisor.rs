@@ -26,6 +26,9 @@ use crate::slot::Slot;
 /// How long the supervisor sleeps at most, so that what came in is stored soon.
 const TICK: Duration = Duration::from_millis(200);
 
+/// What the storage takes longer than this for is a stall, and no client's time.
+const STALL: Duration = Duration::from_secs(1);
+
 /// One client to visit.
 pub(crate) struct Visit {
     /// Its name, for log lines.
@@ -141,7 +144,9 @@ impl Supervisor {
         ledger: &mut L,
     ) -> Result<(), L::Error> {
         loop {
+            let before = Instant::now();
             self.claim(visits, ledger)?;
+            self.postpone(before);
             self.fill(visits, ask, ledger)?;
             if self.slots.is_empty() && self.queue.is_empty() && self.has_waited() {
                 ledger.leave(&self.portions.give_up());
@@ -165,6 +170,7 @@ impl Supervisor {
             }
             let (over, going) = std::mem::take(&mut self.slots).into_iter().partition(Slot::is_over);
             self.slots = going;
+            let before = Instant::now();
             for slot in over {
                 self.queue.leave(slot.index);
                 self.moved = now;
@@ -172,6 +178,18 @@ impl Supervisor {
             }
             ledger.watch(&self.slots);
             ledger.tick()?;
+            self.postpone(before);
+        }
+    }
+
+    /// What was spent since `before` on the storage is no fault of the clients, to whom nobody listened meanwhile.
+    fn postpone(&mut self, before: Instant) {
+        let spent = before.elapsed();
+        if spent < STALL {
+            return;
+        }
+        for slot in &mut self.slots {
+            slot.postpone(spent);
         }
     }
 

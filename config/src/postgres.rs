@@ -150,7 +150,7 @@ fn parameters(
     parts: &mut Parts,
     path: &dyn Fn(&str) -> Value<PathBuf>,
 ) -> Value<()> {
-    let mut seen = Vec::new();
+    let (mut seen, mut system_roots) = (Vec::new(), false);
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let form = || wrong("the URL has a parameter that is not NAME=VALUE").help(ESCAPES);
         let (name, text) = pair.split_once('=').ok_or_else(form)?;
@@ -182,13 +182,18 @@ fn parameters(
             "password" => parts.password = said(text).map(Secret::new),
             "sslmode" => url.tls = tls(&text)?,
             // libpq's word for the system's own.
-            "sslrootcert" if text == "system" => {}
+            "sslrootcert" if text == "system" => system_roots = true,
             "sslrootcert" => url.ca_file = Some(path(&text)?),
             "sslcert" => url.client_certificate = Some(path(&text)?),
             "sslkey" => url.client_key = Some(path(&text)?),
             "connect_timeout" => url.connect_timeout = timeout(&text)?,
             _ => check_target(&text)?,
         }
+    }
+    // As libpq has it: they say who somebody is, not whether it is the server.
+    if system_roots && url.tls != PgTls::VerifyFull {
+        let weak = Wrong::new("sslrootcert=system serves nothing without the server's name");
+        return Err(weak.expected("sslmode=verify-full with it"));
     }
     Ok(())
 }

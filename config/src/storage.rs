@@ -146,6 +146,11 @@ fn postgres(
     match (url.tls, &url.ca_file) {
         // As libpq has it: a root that is named is used.
         (PgTls::Require, Some(_)) => url.tls = PgTls::VerifyCa,
+        // Of the system's authorities any gives anybody a certificate for a name of their own: only the name tells.
+        (PgTls::VerifyCa, None) => {
+            let wrong = Wrong::new("sslmode=verify-ca says nothing without an authority of your own");
+            reading.report(element.at, wrong.expected("ca-file=\"...\" beside it, or sslmode=verify-full"));
+        }
         (PgTls::Disable, ca_file) if ca_file.is_some() || url.client_certificate.is_some() => {
             let wrong = Wrong::new("certificates have no meaning with sslmode=disable");
             reading.report(element.at, wrong.help("remove them, or the sslmode"));
