@@ -18,11 +18,11 @@ fn told(fleet: &mut Fleet<MemoryStore>, settings: &Settings, minute: i64) -> Str
 #[test]
 fn what_a_client_sends_cannot_change_the_mail_around_it() {
     let (mut fleet, settings) = (Fleet::new(), web1(OPS));
-    let mount = "/x\r\nBcc: victim@example.org\r\n\r\n\u{202e}\x1b[31m\0<b>";
+    let mount = "/x\r\nBcc: victim@example.org\r\n\r\n\u{202e}\x1b[31m<b>";
     fleet.collected("web1", at(0), vec![sample("disk", mount, 99.0)]);
     let mail = told(&mut fleet, &settings, 1);
-    assert!(mail.contains(r"/x\r\nBcc: victim@example.org\r\n\r\n\u{202e}\u{1b}[31m\u{0}<b>"), "{mail}");
-    assert!(!mail.contains(['\u{202e}', '\x1b', '\0', '\r']), "{mail}");
+    assert!(mail.contains(r"/x\r\nBcc: victim@example.org\r\n\r\n\u{202e}\u{1b}[31m<b>"), "{mail}");
+    assert!(!mail.contains(['\u{202e}', '\x1b', '\r']), "{mail}");
     assert!(!mail.lines().any(|line| line.starts_with("Bcc")), "{mail}");
 }
 

@@ -65,7 +65,7 @@ fn the_same_news_has_the_same_bytes() {
 fn hostile_clients_change_no_mail_around_them() {
     let hostile = |number: usize| {
         let nasty =
-            "\r\nBcc: victim@example.org\r\n\r\n\u{202e}\x1b[31m\0<script>\"'&</td>\r\n--=_alternative_";
+            "\r\nBcc: victim@example.org\r\n\r\n\u{202e}\x1b[31m<script>\"'&</td>\r\n--=_alternative_";
         format!("/{number}{}{nasty}", "\u{1F4A9}".repeat(40))
     };
     let mut fleet = Fleet::new();
