@@ -121,12 +121,12 @@ need_for_testing() {
     have_aiosmtpd || packages="$packages python3 python3-aiosmtpd"
     have_postgres || packages="$packages postgresql"
     [ -x /usr/sbin/pgbouncer ] || packages="$packages $(missing_packages pgbouncer:pgbouncer)"
-    # The login shells that only root can give to throwaway users, and a clock for each program.
+    # The login shells that only root can give to throwaway users.
     if is_root; then
-        packages="$packages $(missing_packages csh:csh tcsh:tcsh fish:fish zsh:zsh mksh:mksh \
-            busybox:busybox faketime:faketime)"
+        packages="$packages $(missing_packages csh:csh tcsh:tcsh fish:fish zsh:zsh mksh:mksh busybox:busybox)"
     fi
-    packages="$packages $(missing_packages qemu-aarch64:qemu-user) $(foreign_packages)"
+    # A clock for each program, and programs of other machines.
+    packages="$packages $(missing_packages faketime:faketime qemu-aarch64:qemu-user) $(foreign_packages)"
     # shellcheck disable=SC2086 # one word per package
     install_packages $packages || exit 1
     have_aiosmtpd || die "python3-aiosmtpd is installed, and no python3 finds it"

@@ -49,7 +49,6 @@ fn a_full_disk_is_one_line_and_nothing_is_lost() {
     let refused = refused.expect(74);
     assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
     assert!(refused.stderr.contains("no space is left"), "{}", refused.stderr);
-    assert!(stored(&server, &database) < machines.made(), "nothing was left at the machines");
 
     std::fs::remove_file(full).unwrap();
     let_time_pass(&server, &database);
