@@ -136,7 +136,7 @@ impl Side {
             let step = Step { marks, memories, ..Step::default() };
             timed(&mut commits, || store.commit(&step).unwrap());
         }
-        [claims, runs, &mut latest, &mut day, &mut reads, &mut commits].map(median)
+        [claims, runs, &mut latest, &mut day, &mut reads, &mut commits].map(|times| median(times))
     }
 }
 
@@ -147,7 +147,7 @@ fn timed<T>(times: &mut Vec<f64>, work: impl FnOnce() -> T) -> T {
     value
 }
 
-fn median(times: &mut Vec<f64>) -> f64 {
+fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }

@@ -181,7 +181,18 @@ pub(crate) fn master_key_of(
     store: &mut dyn ReportStore,
 ) -> Result<MasterKey, Failure> {
     let state_dir = &settings.storage.state_dir;
-    if !is_shared(settings) || rows.iter().all(|row| row.keys.is_empty()) {
+    if !is_shared(settings) {
+        return master_key(state_dir);
+    }
+    let others;
+    let rows = if rows.iter().all(|row| row.keys.is_empty()) {
+        // These are new; what the others' key pairs are sealed under serves them too.
+        others = Vec::from_iter(first_with_keys(settings, store)?);
+        &others
+    } else {
+        rows
+    };
+    if rows.is_empty() {
         return master_key(state_dir);
     }
     let file = master_key_file(state_dir);
@@ -200,6 +211,20 @@ pub(crate) fn master_key_of(
         "{file}: {cause}: copy it from a host that collects already, readable for nobody else (scp -p {other}:{file} {file}). If \
          no host has it any more: fleet-collector rotate-keys --all begins anew, without what is spooled for the old one"
     )))
+}
+
+/// The first of config.xml's clients that has key pairs.
+fn first_with_keys(
+    settings: &Settings,
+    store: &mut dyn ReportStore,
+) -> Result<Option<ClientRow>, StoreError> {
+    for client in &settings.clients {
+        let row = store.find(&client.name)?.filter(|row| !row.keys.is_empty());
+        if row.is_some() {
+            return Ok(row);
+        }
+    }
+    Ok(None)
 }
 
 /// Whether other hosts may be at work on the storage.

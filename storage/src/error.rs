@@ -11,7 +11,8 @@ pub enum StoreError {
     AlreadyRunning(Program),
     /// A run of the same program goes on at another host.
     Elsewhere(Program, String),
-    /// The run was taken for dead, since nothing was heard of it for longer than its lease: others have its work.
+    /// The run was taken for dead, since nothing was heard of it for longer than its lease or another began on a host of the
+    /// same name: others have its work.
     Superseded,
     /// The database server cannot be reached, or does not let this program in; what it says.
     Unreachable(String),
@@ -54,8 +55,8 @@ impl StoreError {
             }
             Self::Busy | Self::Elsewhere(..) => "nothing: the next run will do it",
             Self::Superseded => {
-                "nothing: others do its work; if it happens again, see how the server is reached from here, or say a longer \
-                 lease in <storage>"
+                "nothing: others do its work; if it happens again, see how the server is reached from here and that hosts have \
+                 names of their own, or say a longer lease in <storage>"
             }
             Self::Unreachable(_) => {
                 "see that the server runs and is reached from here, and what <storage> in config.xml says; nothing was lost \
@@ -98,7 +99,11 @@ impl fmt::Display for StoreError {
             Self::Elsewhere(program, host) => {
                 write!(f, "{} is running on {}", program.name(), model::text::escape(host))
             }
-            Self::Superseded => write!(f, "nothing was heard of this run for longer than its lease"),
+            Self::Superseded => write!(
+                f,
+                "this run was taken for dead: nothing was heard of it for longer than its lease, or another began on a host of \
+                 the same name"
+            ),
             Self::Unreachable(detail) => write!(f, "the storage cannot be used: {detail}"),
             Self::Denied(detail) => write!(f, "the storage refuses it: {detail}"),
             Self::Busy => write!(f, "the storage is busy"),

@@ -217,7 +217,8 @@ fn make_day(link: &mut Link, table: Table, day: i64) -> Result<u64, Fault> {
     }
 }
 
-/// A table that is filled and then attached keeps others from the default partition alone, not from the whole table.
+/// Filled before it is attached: only for the attaching, which looks through the default partition, are others kept from
+/// the table.
 fn attach(tx: &mut Tx<'_>, table: Table, day: i64) -> Result<u64, Fault> {
     let Table { name, time, .. } = table;
     let (from, to) = (day * DAY, (day + 1) * DAY);
@@ -247,17 +248,23 @@ fn take_time(tx: &mut Tx<'_>) -> Result<(), Fault> {
 fn drop_old(link: &mut Link, table: Table, oldest: i64, done: &mut Maintained) -> Result<(), Fault> {
     let old = link.again(Mode::Read, |tx| partitions(tx, table))?;
     for part in old.into_iter().filter(|part| part.to <= oldest) {
-        let dropped = link.again(Mode::Write, |tx| {
-            // Nobody stores anything in it from here on; what was stored before is seen.
-            tx.batch(&format!("ALTER TABLE {} DETACH PARTITION {}", table.name, part.name))?;
-            let Table { marks, mark_time, .. } = table;
+        let Table { marks, mark_time, .. } = table;
+        let evaluated = |tx: &mut Tx<'_>| {
             let left = tx.row(
                 &format!("SELECT count(*) FROM {marks} WHERE {mark_time} >= $1 AND {mark_time} < $2"),
                 params![part.from, part.to],
             )?;
-            if left.map_or(Ok(0), |row| row.get::<i64>(0))? > 0 {
-                return Err(refused(UNEVALUATED));
+            match left.map_or(Ok(0), |row| row.get::<i64>(0))? {
+                0 => Ok(()),
+                _ => Err(refused(UNEVALUATED)),
             }
+        };
+        let dropped = link.again(Mode::Write, |tx| {
+            // Before, for an engine that takes back no change of the schema; and again when nobody stores anything in it
+            // any more.
+            evaluated(tx)?;
+            tx.batch(&format!("ALTER TABLE {} DETACH PARTITION {}", table.name, part.name))?;
+            evaluated(tx)?;
             tx.batch(&format!("DROP TABLE {}", part.name))
         });
         match dropped {
