@@ -231,7 +231,7 @@ fn each_client_is_collected_once_and_each_episode_told_once() {
     fleet.expect_each_once("one killed, one cut off", begin);
     fleet.relay.heal();
     let late = cut_off.wait().expect(75);
-    assert!(late.stderr.contains("nothing was heard of this run"), "{}", late.stderr);
+    assert!(late.stderr.contains("taken for dead"), "{}", late.stderr);
     fleet.expect_each_once("after the late one was refused", begin);
     fleet.alert();
 

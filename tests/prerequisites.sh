@@ -121,9 +121,10 @@ need_for_testing() {
     have_aiosmtpd || packages="$packages python3 python3-aiosmtpd"
     have_postgres || packages="$packages postgresql"
     [ -x /usr/sbin/pgbouncer ] || packages="$packages $(missing_packages pgbouncer:pgbouncer)"
-    # The login shells that only root can give to throwaway users.
+    # The login shells and the networks that only root can give.
     if is_root; then
-        packages="$packages $(missing_packages csh:csh tcsh:tcsh fish:fish zsh:zsh mksh:mksh busybox:busybox)"
+        packages="$packages $(missing_packages csh:csh tcsh:tcsh fish:fish zsh:zsh mksh:mksh busybox:busybox \
+            ip:iproute2)"
     fi
     # A clock for each program, and programs of other machines.
     packages="$packages $(missing_packages faketime:faketime qemu-aarch64:qemu-user) $(foreign_packages)"

@@ -40,7 +40,7 @@ say "== Testing"
 status=0
 run test --release --locked --workspace --no-fail-fast
 if is_root; then
-    run test --release --locked --workspace --test root --test root_probe --test root_postgres \
+    run test --release --locked --workspace --test root --test root_probe --test root_postgres --test root_fleet \
         --test environments --no-fail-fast
 fi
 

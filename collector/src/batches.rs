@@ -143,6 +143,7 @@ impl Ledger for Batches<'_> {
             self.rows[index] = row.clone();
             self.held.insert(index, (row, identities));
         }
+        self.report.left += granted.done.len();
         if let Some(progress) = &mut self.progress {
             progress.leave_out(granted.done.len());
         }

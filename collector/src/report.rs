@@ -35,6 +35,8 @@ pub(crate) struct Report {
     pub(crate) took: Duration,
     /// Clients that were asked for by name while another collector had hold of them.
     pub(crate) elsewhere: Vec<ClientName>,
+    /// How many clients other collectors visited, or visit, in this interval.
+    pub(crate) left: usize,
     /// What to say of an alerter that is overdue.
     pub(crate) overdue_alerter: Option<String>,
 }
@@ -127,6 +129,9 @@ impl Report {
         if uploads > 0 {
             let _ = write!(text, ", probe sent to {uploads}");
         }
+        if self.left > 0 {
+            let _ = write!(text, "; {} had their turn in this interval, or have it elsewhere", self.left);
+        }
         text.push('\n');
         let mut troubled: Vec<_> =
             self.lines.iter().filter(|line| line.outcome != Outcome::Collected).collect();
@@ -194,6 +199,7 @@ mod tests {
             lines: vec![line("web2", refused, false), line("web1", Outcome::Collected, true)],
             took: Duration::from_millis(1500),
             elsewhere: Vec::new(),
+            left: 0,
             overdue_alerter: None,
         }
     }
@@ -201,6 +207,16 @@ mod tests {
     #[test]
     fn the_object_for_scripts() {
         insta::assert_snapshot!(report().json(), @r#"{"version":1,"collected":1,"failed":1,"not_reached":0,"seconds":1.5,"clients":[{"name":"web1","outcome":"collected","seconds":1.234,"ended":1.345,"uploaded":true,"message":""},{"name":"web2","outcome":"refused","seconds":1.234,"ended":1.345,"uploaded":false,"message":"the connection was refused: [::1]:22: Connection refused: check that sshd runs there and listens on that port"}]}"#);
+    }
+
+    #[test]
+    fn what_is_left_to_others_is_counted() {
+        let text = Report { left: 7, ..report() }.text();
+        assert!(
+            text.starts_with("collected 1 of 2 clients in 1.5 s: 2 new records, probe sent to 1; 7 had"),
+            "{text}"
+        );
+        assert!(!report().text().contains("turn"));
     }
 
     #[test]

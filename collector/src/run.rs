@@ -122,6 +122,7 @@ pub(crate) fn run(order: Order<'_>) -> Result<Report, Failure> {
     visit(order, &rows, (window, sharing), &mut ledger)?;
     ledger.flush()?;
     let mut report = ledger.report;
+    report.left += report.elsewhere.len();
     if !by_hand {
         // Others see to them, and are heard of.
         report.elsewhere.clear();

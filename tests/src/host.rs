@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command};
 
+use crate::network::Network;
 use crate::programs;
 use crate::site::{Run, Site};
 
@@ -15,6 +16,8 @@ const NAMED: &str = r#"hostname "$1" && shift && exec "$@""#;
 pub struct Host {
     name: String,
     site: Site,
+    /// The network namespace that it is in, if not the test's own.
+    network: Option<String>,
 }
 
 /// A program that runs on a [`Host`]; it is killed with its drop.
@@ -27,7 +30,12 @@ pub struct Running<'a> {
 impl Host {
     /// One that is called `name`.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), site: Site::new() }
+        Self { name: name.to_owned(), site: Site::new(), network: None }
+    }
+
+    /// The same in a network of its own.
+    pub fn within(name: &str, network: &Network) -> Self {
+        Self { network: Some(network.name().to_owned()), ..Self::new(name) }
     }
 
     /// Its name.
@@ -47,7 +55,14 @@ impl Host {
 
     /// A command of `program` here. It becomes that program itself: its process id is that of the program.
     pub fn command(&self, program: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new("unshare");
+        let mut command = match &self.network {
+            Some(network) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", network, "unshare"]);
+                command
+            }
+            None => Command::new("unshare"),
+        };
         command.arg("--uts");
         if !crate::is_root() {
             command.args(["--user", "--map-root-user"]);

@@ -21,6 +21,7 @@ pub mod host;
 pub mod load;
 pub mod machines;
 pub mod mount;
+pub mod network;
 pub mod nevers;
 pub mod pooler;
 pub mod probes;
