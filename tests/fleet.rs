@@ -76,7 +76,11 @@ impl Fleet {
     }
 
     fn configure(&self) {
-        let schedule = format!("<schedule collector-every=\"{}s\"/>\n", self.every.as_secs());
+        // Few at a time, so that each has a share, and is still at it when something happens to it.
+        let schedule = format!(
+            "<schedule collector-every=\"{}s\"/>\n<defaults concurrency=\"6\"/>\n",
+            self.every.as_secs()
+        );
         let directory = self.collectors[0].site().text(DIRECTORY);
         for (index, host) in self.collectors.iter().enumerate() {
             host.site().know(&self.sshd);
@@ -218,13 +222,22 @@ fn each_client_is_collected_once_and_each_episode_told_once() {
     let begin = fleet.begin_interval(1);
     let [dying, cut_off, well]: [Running<'_>; 3] =
         fleet.start_collectors().try_into().unwrap_or_else(|_| panic!("there are three"));
-    let mut held = [0, 0];
-    until("two collectors have hold of clients", || {
-        held = [fleet.held_by(&fleet.collectors[0]), fleet.held_by(&fleet.collectors[1])];
+    let (mut held, mut dying) = ([0, 0], Some(dying));
+    until("two collectors had hold of clients", || {
+        if held[0] == 0 {
+            held[0] = fleet.held_by(&fleet.collectors[0]);
+            if let Some(dying) = dying.take_if(|_| held[0] > 0) {
+                dying.kill();
+            }
+        }
+        if held[1] == 0 {
+            held[1] = fleet.held_by(&fleet.collectors[1]);
+            if held[1] > 0 {
+                fleet.relay.set(Traffic::Stalled);
+            }
+        }
         held.iter().all(|held| *held > 0)
     });
-    dying.kill();
-    fleet.relay.set(Traffic::Stalled);
     tests::tell(&format!("killed one that held {} clients, cut off one that held {}", held[0], held[1]));
     fleet.alert();
     well.wait().expect(0);
