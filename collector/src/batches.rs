@@ -125,23 +125,27 @@ impl<'a> Batches<'a> {
 impl Ledger for Batches<'_> {
     type Error = StoreError;
 
-    fn claim(&mut self, wanted: &[usize], limit: usize) -> Result<Granted, StoreError> {
+    fn claim(&mut self, wanted: &[usize], limit: usize, to_visit: bool) -> Result<Granted, StoreError> {
         let uids: Vec<_> = wanted.iter().map(|index| self.rows[*index].uid).collect();
         let claimed = self.store.claim(&uids, self.terms.rest, limit)?;
         let numbers: HashMap<_, _> = uids.into_iter().zip(wanted.iter().copied()).collect();
         let number = |uid: &ClientUid| numbers.get(uid).copied();
         let (master, now) = (self.terms.master, self.terms.skew.now());
         let warn = &mut |warning| log::warn!("{warning}");
-        let mut identities = keys::open_or_make(&claimed.taken, master, now, self.store, warn)?;
+        let mut identities = if to_visit {
+            keys::open_or_make(&claimed.taken, master, now, self.store, warn)?
+        } else {
+            keys::Identities::new()
+        };
         let mut granted =
             Granted { done: claimed.done.iter().filter_map(number).collect(), ..Granted::default() };
         for row in claimed.taken {
-            let (Some(index), Some(identities)) = (number(&row.uid), identities.remove(&row.name)) else {
-                continue;
-            };
+            let Some(index) = number(&row.uid) else { continue };
             granted.taken.push(index);
             self.rows[index] = row.clone();
-            self.held.insert(index, (row, identities));
+            if let Some(identities) = identities.remove(&row.name) {
+                self.held.insert(index, (row, identities));
+            }
         }
         self.report.left += granted.done.len();
         if let Some(progress) = &mut self.progress {

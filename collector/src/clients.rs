@@ -292,8 +292,8 @@ impl Ledger for Watching<'_> {
         self.batches.tick()
     }
 
-    fn claim(&mut self, wanted: &[usize], limit: usize) -> Result<Granted, StoreError> {
-        self.batches.claim(wanted, limit)
+    fn claim(&mut self, wanted: &[usize], limit: usize, to_visit: bool) -> Result<Granted, StoreError> {
+        self.batches.claim(wanted, limit, to_visit)
     }
 
     fn leave(&mut self, visits: &[usize]) {

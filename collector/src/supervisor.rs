@@ -52,8 +52,9 @@ pub(crate) trait Ledger {
     /// Has a moment to do what has become due.
     fn tick(&mut self) -> Result<(), Self::Error>;
 
-    /// Asks for visits: those of `wanted`, in that order, that are free for this run, at most `limit`.
-    fn claim(&mut self, wanted: &[usize], limit: usize) -> Result<Granted, Self::Error> {
+    /// Asks for visits: those of `wanted`, in that order, that are free for this run, at most `limit`. Where they are not
+    /// `to_visit`, they are only to be noted as not reached.
+    fn claim(&mut self, wanted: &[usize], limit: usize, _to_visit: bool) -> Result<Granted, Self::Error> {
         Ok(Granted { taken: wanted.iter().copied().take(limit).collect(), done: Vec::new() })
     }
 
@@ -210,7 +211,7 @@ impl Supervisor {
                 let all_at_once = is_last || !self.sharing.others;
                 let room = if all_at_once { usize::MAX } else { self.queue.lacks(failed_last) };
                 let Some(request) = self.portions.request(failed_last, room) else { break };
-                let granted = ledger.claim(&request.wanted, request.limit)?;
+                let granted = ledger.claim(&request.wanted, request.limit, !is_last)?;
                 for &index in &granted.taken {
                     self.queue.add(index, visits[index].standing, visits[index].processes);
                     self.moved = now;
