@@ -121,7 +121,29 @@ fn chain(error: &Error) -> String {
         }
         cause = error.source();
     }
-    model::text::escape(&text)
+    explained(model::text::escape(&text))
+}
+
+/// What TLS says in the words of its library, with what to do about it.
+fn explained(text: String) -> String {
+    const MEANINGS: [(&str, &str); 6] = [
+        (
+            "CaUsedAsEndEntity",
+            "its certificate is made as an authority's own: make one with basicConstraints=CA:FALSE",
+        ),
+        ("UnknownIssuer", "no authority that is trusted here has signed its certificate: see ca-file"),
+        ("NotValidForName", "its certificate is for another name than the URL says"),
+        ("Expired", "its certificate is out of date"),
+        (
+            "received fatal alert",
+            "it does not take the client certificate: see client-cert, and its ssl_ca_file",
+        ),
+        ("server does not support TLS", "say ssl=on in its postgresql.conf, or sslmode=disable in the URL"),
+    ];
+    match MEANINGS.iter().find(|(said, _)| text.contains(said)) {
+        Some((_, meaning)) => format!("{text} ({meaning})"),
+        None => text,
+    }
 }
 
 /// What the storage holds but no statement of ours writes.
@@ -138,4 +160,23 @@ pub(super) fn refused(what: impl Into<String>) -> Fault {
 pub(super) fn silent(answer: Duration) -> Fault {
     let text = format!("it does not answer for {} s", answer.as_secs());
     Fault::of(StoreError::Unreachable(text), Kind::Lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tls_says_comes_with_what_to_do() {
+        for (said, meaning) in [
+            ("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "CA:FALSE"),
+            ("invalid peer certificate: UnknownIssuer", "ca-file"),
+            ("received fatal alert: UnknownCA", "client-cert"),
+            ("server does not support TLS", "ssl=on"),
+        ] {
+            let told = explained(said.to_owned());
+            assert!(told.starts_with(said) && told.contains(meaning), "{told}");
+        }
+        assert_eq!(explained("connection refused".to_owned()), "connection refused");
+    }
 }
