@@ -6,12 +6,10 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use alerter::transport::{Answer, Fault, Scope, Stage, Transport};
 use common::{Fleet, at, settings};
 use config::Settings;
-use model::storage_url::{PgHost, PgServer, PgTls, PostgresUrl};
 use model::{Labels, Outcome, Phase, Reason, Sample, Silence};
 use proptest::prelude::*;
 use storage::conformance::server::Server;
@@ -279,17 +277,7 @@ fn told_once<S: Store>(store: S, ticks: &[Tick], weather: Vec<Weather>) -> Resul
 /// A store in a new database of a real PostgreSQL.
 fn postgres() -> PostgresStore {
     let server = Server::shared();
-    let host = PgHost::Name(server.address().to_owned());
-    let url = PostgresUrl {
-        servers: vec![PgServer { host, port: server.port() }],
-        database: Some(server.database()),
-        user: Some("postgres".to_owned()),
-        tls: PgTls::Disable,
-        ca_file: None,
-        client_certificate: None,
-        client_key: None,
-        connect_timeout: Duration::from_secs(10),
-    };
+    let url = server.storage(&server.database());
     PostgresStore::open(&url, &PostgresAccess::new(Program::Alerter)).unwrap()
 }
 
